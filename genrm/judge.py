@@ -1,0 +1,199 @@
+"""One sample -> a judgement: the stations prompt, request, reply, verdict put together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import anyio
+from tenacity import AsyncRetrying, RetryCallState
+
+from genrm.client import ChatClient, open_client
+from genrm.errors import BadReply, JudgeError, JudgeOverloaded, JudgeRefused, JudgeTimeout
+from genrm.neutralise import Neutraliser
+from genrm.per_loop import PerLoop
+from genrm.prompts import Message, load_template, reminder_after
+from genrm.retries import retry_without_verdict, stop_after, wait_as_asked
+from genrm.samples import Sample
+from genrm.settings import Settings
+from genrm.single_flight import SingleFlight
+from genrm.verdicts import Reason, Verdict, parse_verdict
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the judge said of a sample, and what it took.
+
+    Attributes:
+        verdict: True, False, or none and why.
+        attempts: how many requests were made; 0 where none was needed.
+        latency: seconds from the moment the sample had a worker, pauses between attempts counted in.
+        tokens: of all replies, prompts counted in.
+        reply: the last reply's text; "" where there was none.
+        failure: the last request's failure; None where it got a reply.
+    """
+
+    verdict: Verdict
+    attempts: int = 0
+    latency: float = 0.0
+    tokens: int = 0
+    reply: str = ""
+    failure: JudgeError | None = None
+
+
+@dataclass
+class _Asking:
+    """What has happened so far while one sample is asked."""
+
+    attempts: int = 0
+    tokens: int = 0
+    reply: str = ""
+    reason: Reason = Reason.OK
+    failure: JudgeError | None = None
+
+
+@dataclass
+class _LoopBound:
+    client: ChatClient
+    workers: anyio.CapacityLimiter
+    flights: SingleFlight[Judgement] = field(default_factory=SingleFlight)
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+
+class Judge:
+    """Judges samples by the settings. One object serves any number of event loops and tasks.
+
+    Args:
+        settings: of this judge.
+        special_tokens: the judge's tokenizer's own, where known: they are neutralised in what the policy wrote.
+
+    Raises:
+        TemplateError: the prompt template cannot serve.
+    """
+
+    def __init__(self, settings: Settings, special_tokens: Iterable[str] = ()) -> None:
+        self.settings = settings
+        self._template = load_template(settings.prompt_template, settings.include_reference)
+        self._neutraliser = Neutraliser(special_tokens)
+        self._per_loop = PerLoop(self._open)
+        self._no_verdicts: Counter[Reason] = Counter()
+
+    async def judge(self, sample: Sample) -> Judgement:
+        """Ask for the verdict on one sample; identical samples in flight are asked once.
+
+        A judge that cannot be reached gives a judgement without verdict, not an exception.
+
+        Raises:
+            SampleError: the sample holds no problem.
+        """
+        problem = sample.problem
+        if sample.is_empty:
+            return Judgement(Verdict(False, Reason.EMPTY_SOLUTION))
+        reference = sample.reference if self._template.shows_reference else ""
+        bound = await self._per_loop.get()
+
+        def messages(reminder: str) -> list[Message]:
+            return self._template.messages(self._neutraliser, problem, sample.solution, reference, reminder)
+
+        key = (problem, sample.solution, reference)
+        return await bound.flights.run(key, lambda: self._ask_as_worker(bound, messages))
+
+    async def aclose(self) -> None:
+        """Close this event loop's connections now rather than when the loop ends."""
+        await self._per_loop.aclose()
+
+    def _open(self) -> _LoopBound:
+        return _LoopBound(open_client(self.settings), anyio.CapacityLimiter(self.settings.max_workers))
+
+    async def _ask_as_worker(self, bound: _LoopBound, messages: Callable[[str], list[Message]]) -> Judgement:
+        # The worker is kept for the pauses, too: a server in trouble is not also given the samples that wait.
+        async with bound.workers:
+            start = time.monotonic()
+            asking = _Asking()
+            try:
+                with anyio.fail_after(self.settings.sample_timeout):
+                    verdict = await self._ask_until_verdict(bound.client, messages, asking)
+            except TimeoutError:
+                verdict = Verdict(None, Reason.TIMEOUT)
+                asking.failure = self._overtime(asking)
+            except JudgeError as error:
+                verdict = Verdict(None, _reason_of(error))
+            if verdict.value is None:
+                self._log_no_verdict(verdict.reason, asking)
+            return Judgement(
+                verdict=verdict,
+                attempts=asking.attempts,
+                latency=time.monotonic() - start,
+                tokens=asking.tokens,
+                reply=asking.reply,
+                failure=asking.failure,
+            )
+
+    async def _ask_until_verdict(
+        self, client: ChatClient, messages: Callable[[str], list[Message]], asking: _Asking
+    ) -> Verdict:
+        retrying = AsyncRetrying(
+            stop=stop_after(self.settings.max_retries),
+            wait=wait_as_asked(self.settings.base_delay),
+            retry=retry_without_verdict(),
+            retry_error_callback=_last_outcome,
+            sleep=anyio.sleep,
+        )
+        return await retrying(self._ask_once, client, messages, asking)
+
+    async def _ask_once(self, client: ChatClient, messages: Callable[[str], list[Message]], asking: _Asking) -> Verdict:
+        asking.attempts += 1
+        try:
+            reply = await client.complete(messages(reminder_after(asking.reason, asking.attempts)))
+        except JudgeError as error:
+            error.attempt = asking.attempts
+            asking.failure = error
+            raise
+        asking.failure = None
+        asking.tokens += reply.tokens
+        asking.reply = reply.text
+        verdict = parse_verdict(reply.text, reply.finish_reason)
+        asking.reason = verdict.reason
+        return verdict
+
+    def _overtime(self, asking: _Asking) -> JudgeTimeout:
+        """The failure of a sample whose deadline passed; it keeps what had failed before."""
+        before = asking.failure
+        url = before.url if before else ", ".join(self.settings.base_url)
+        cause = f"the sample's {self.settings.sample_timeout:g} s are over"
+        return JudgeTimeout(url, f"{cause}; before that: {before.cause}" if before else cause, attempt=asking.attempts)
+
+    def _log_no_verdict(self, reason: Reason, asking: _Asking) -> None:
+        """Loud at first, then at each tenfold: a broken judge is seen, and does not flood the log."""
+        self._no_verdicts[reason] += 1
+        count = self._no_verdicts[reason]
+        if str(count).strip("0") == "1":
+            failure = f"; {asking.failure}" if asking.failure else ""
+            logger.warning("no verdict (%s), %d so far, after %d attempt(s)%s", reason, count, asking.attempts, failure)
+
+
+def _last_outcome(state: RetryCallState) -> Verdict:
+    """What is left when all attempts are used: the last verdict, or the last failure raised."""
+    assert state.outcome is not None
+    verdict = state.outcome.result()
+    assert isinstance(verdict, Verdict)
+    return verdict
+
+
+def _reason_of(error: JudgeError) -> Reason:
+    for kind, reason in (
+        (JudgeTimeout, Reason.TIMEOUT),
+        (JudgeOverloaded, Reason.OVERLOADED),
+        (JudgeRefused, Reason.REFUSED),
+        (BadReply, Reason.BAD_REPLY),
+    ):
+        if isinstance(error, kind):
+            return reason
+    return Reason.UNREACHABLE

@@ -1,0 +1,67 @@
+"""One of something for each event loop.
+
+Connections, semaphores and futures are bound to the loop that made them. verl runs one loop per worker, its batch
+manager and notebooks start others, so whatever is bound to a loop is kept by loop, and closed when the loop ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from typing import Generic, Protocol, TypeVar
+
+
+class Closeable(Protocol):
+    """Something to be closed in the loop that it was made in."""
+
+    async def aclose(self) -> None: ...
+
+
+T = TypeVar("T", bound=Closeable)
+
+
+class PerLoop(Generic[T]):
+    """Makes its thing on first use in a loop, and closes it when that loop shuts its async generators down.
+
+    `asyncio.run` does that last, so nobody has to call a close function.
+
+    Args:
+        make: makes the thing; called in the loop. It must not hold async generators open (those of
+            `contextlib.asynccontextmanager` are such): a loop shuts all of them down at once, in no order.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._held: dict[asyncio.AbstractEventLoop, tuple[T, AsyncGenerator[None, None]]] = {}
+        self._lock = threading.Lock()
+
+    async def get(self) -> T:
+        """This loop's thing."""
+        loop = asyncio.get_running_loop()
+        held = self._held.get(loop)
+        if held is None:
+            thing = self._make()
+            guard = self._guard(loop, thing)
+            with self._lock:
+                # Loops that were closed without shutting their generators down are forgotten here.
+                for closed in [known for known in self._held if known.is_closed()]:
+                    del self._held[closed]
+                held = self._held[loop] = thing, guard
+            await anext(guard)  # does not wait: it runs up to the yield
+        return held[0]
+
+    async def aclose(self) -> None:
+        """Close this loop's thing now; the next `get` makes a new one."""
+        held = self._held.get(asyncio.get_running_loop())
+        if held is not None:
+            await held[1].aclose()
+
+    async def _guard(self, loop: asyncio.AbstractEventLoop, thing: T) -> AsyncGenerator[None, None]:
+        """Held open for as long as the loop lives; closing it closes the thing."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.pop(loop, None)
+            await thing.aclose()

@@ -1,0 +1,142 @@
+"""The door that verl knocks on.
+
+::
+
+    reward.custom_reward_function.path=pkg://genrm.reward_function
+    reward.custom_reward_function.name=compute_score
+
+`compute_score` is for the managers that score sample by sample (naive, dapo, rate_limited, gdpo...),
+`compute_score_batch` for the older batch manager and for anybody's own loop. Settings: see genrm.settings.
+"""
+
+# Absolute imports only: given by path, verl runs this file as a module without a package.
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+from anyio.from_thread import start_blocking_portal
+
+from genrm.errors import SampleError
+from genrm.judge import Judge
+from genrm.prompts import load_template
+from genrm.rewards import Record, reward_by_judge, reward_by_rule
+from genrm.samples import Sample
+from genrm.settings import PREFIX, Settings, overrides_in, warn_of_unknown_variables
+
+__all__ = ["compute_score", "compute_score_batch"]
+
+
+async def compute_score(
+    data_source: Any,
+    solution_str: str,
+    ground_truth: Any,
+    extra_info: Any = None,
+    reward_router_address: str | None = None,
+    reward_model_tokenizer: Any = None,
+    **kwargs: Any,
+) -> Record:
+    """The reward of one rollout.
+
+    Args:
+        data_source: the data set's name.
+        solution_str: what the policy wrote.
+        ground_truth: the data set's answer; for rules, and for the judge with INCLUDE_REFERENCE.
+        extra_info: holds the problem as "question" (else "problem", "prompt"), and the "split" if there is one.
+        reward_router_address: host:port of the reward model that verl serves itself; goes before BASE_URL.
+        reward_model_tokenizer: that model's tokenizer; its special tokens are neutralised in the solution.
+        **kwargs: settings, by their names.
+
+    Returns:
+        The record of `genrm.rewards`: always the same keys, plain numbers, the reward as "score".
+
+    Raises:
+        SettingsError, TemplateError: a setting is wrong.
+        SampleError: there is no problem to judge the solution by.
+        NoVerdictError: the judge gave no verdict, and GENRM_ON_NO_VERDICT=raise.
+    """
+    judge = _judge_for(kwargs, reward_router_address, reward_model_tokenizer)
+    sample = Sample.from_verl(data_source, solution_str, ground_truth, extra_info)
+    if sample.is_validation and judge.settings.validation == "rule":
+        return await reward_by_rule(sample)
+    return await reward_by_judge(sample, await judge.judge(sample), judge.settings)
+
+
+def compute_score_batch(
+    data_sources: Sequence[Any],
+    solution_strs: Sequence[str],
+    ground_truths: Sequence[Any],
+    extra_infos: Sequence[Any] | None = None,
+    **kwargs: Any,
+) -> list[Record]:
+    """The rewards of many rollouts, in their order. Blocks; may be called where an event loop is running, too.
+
+    Args:
+        data_sources, solution_strs, ground_truths, extra_infos: of equal length, as for `compute_score`.
+        **kwargs: as for `compute_score`.
+
+    Raises:
+        SampleError: the lengths differ; else as `compute_score`, for the first sample in order that failed, after all
+            the others were scored.
+    """
+    if extra_infos is None:
+        extra_infos = [None] * len(solution_strs)
+    columns = (data_sources, solution_strs, ground_truths, extra_infos)
+    if len({len(column) for column in columns}) > 1:
+        raise SampleError(
+            f"the columns of a batch differ in length: {', '.join(str(len(column)) for column in columns)}"
+        )
+    _judge_for(*_split(kwargs))  # a wrong setting fails before anything is asked
+    # A thread with a loop of its own: the caller's may be running, and asyncio allows one a thread.
+    with start_blocking_portal() as portal:
+        outcomes = portal.call(_score_all, list(zip(*columns, strict=True)), kwargs)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+    return [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+
+
+async def _score_all(rows: list[tuple[Any, ...]], kwargs: dict[str, Any]) -> list[Record | Exception]:
+    outcomes: dict[int, Record | Exception] = {}
+
+    async def score(index: int, row: tuple[Any, ...]) -> None:
+        try:
+            outcomes[index] = await compute_score(*row, **kwargs)
+        except Exception as error:
+            outcomes[index] = error
+
+    async with anyio.create_task_group() as tasks:
+        for index, row in enumerate(rows):
+            tasks.start_soon(score, index, row)
+    return [outcomes[index] for index in range(len(rows))]
+
+
+def _split(kwargs: dict[str, Any]) -> tuple[dict[str, Any], str | None, Any]:
+    settings = dict(kwargs)
+    return settings, settings.pop("reward_router_address", None), settings.pop("reward_model_tokenizer", None)
+
+
+# Judges by what they were made from, each with the tokenizer it knows, so that no other object gets that one's id.
+_judges: dict[tuple[Any, ...], tuple[Judge, Any]] = {}
+
+
+def _judge_for(kwargs: dict[str, Any], router_address: str | None, tokenizer: Any) -> Judge:
+    # The environment is a part of the key: a notebook that changes it must not be answered by its old settings.
+    environment = tuple(item for item in os.environ.items() if item[0].startswith(PREFIX))
+    key = (environment, repr(sorted(kwargs.items())), router_address, id(tokenizer))
+    if key not in _judges:
+        overrides = overrides_in(kwargs)
+        if router_address:
+            overrides["base_url"] = router_address
+        special_tokens = getattr(tokenizer, "all_special_tokens", None) or ()
+        _judges[key] = Judge(Settings.load(**overrides), special_tokens), tokenizer
+    return _judges[key][0]
+
+
+# A wrong environment stops the run here, when verl loads the function, rather than at its first reward: there verl's
+# trainer drops the sample and goes on.
+_at_start = Settings.load()
+load_template(_at_start.prompt_template, _at_start.include_reference)
+warn_of_unknown_variables()

@@ -1,0 +1,258 @@
+"""Every default and every variable of genrm, in one place.
+
+A setting is given as a variable (``GENRM_MAX_RETRIES=5``) or as a reward_kwarg of the training run
+(``+reward.custom_reward_function.reward_kwargs.MAX_RETRIES=5``; any case, with or without the prefix). The kwarg wins.
+The upper-case names are those of verl's genrm_remote recipe, with the same meaning.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import math
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from genrm.errors import SettingsError
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "GENRM_"
+
+
+def _urls(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [part for part in re.split(r"[,\s]+", value) if part]
+    return tuple(_url(part) for part in value)
+
+
+def _url(text: Any) -> str:
+    """One base URL in its one form: a scheme, a host, no credentials, no trailing ``/v1``."""
+    url = str(text).strip()
+    if "://" not in url:
+        url = f"http://{url}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not an http(s) URL")
+    if parts.username or parts.password:
+        raise ValueError("a URL must not hold credentials (they would be printed): use GENRM_API_KEY")
+    _ = parts.port  # raises ValueError where it is no port
+    return re.sub(r"/+$", "", re.sub(r"/+v1(/chat/completions)?/*$", "", url))
+
+
+def _not_yet(value: bool) -> bool:
+    if value:
+        raise ValueError("offload is not built yet: no version of genrm lets the judge sleep")
+    return value
+
+
+def _lower(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+# What the settings or the protocol decide. Overriding them in passing would be a setting ignored in silence.
+_OURS = frozenset({"model", "messages", "temperature", "max_tokens", "stream", "n"})
+
+
+def _json_text(value: Any) -> str:
+    """An object as canonical JSON text (settings must be hashable)."""
+    value = json.loads(value) if isinstance(value, str) else dict(value)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    if taken := sorted(_OURS & set(value)):
+        raise ValueError(f"{', '.join(taken)} cannot be set here")
+    return json.dumps(value, sort_keys=True)
+
+
+def _word_or_number(value: Any) -> Any:
+    """Numbers are told from words here, so that "nan" stays the word and "inf" is refused."""
+    value = _lower(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value
+    return number if math.isfinite(number) else str(number)
+
+
+def _allowed(text: str) -> Any:
+    """What the field allows, in words, for error messages."""
+    return {"allowed": text}
+
+
+class Settings(BaseSettings):
+    """The settings of one judge. Immutable and hashable. Make one with `Settings.load`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    base_url: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_urls)] = Field(
+        ("http://localhost:30000",),
+        min_length=1,
+        description="Where the judge is served; several are balanced.",
+        json_schema_extra=_allowed("one or more http(s) URLs, separated by commas, such as http://localhost:30000"),
+    )
+    api_key: SecretStr = Field(
+        SecretStr("EMPTY"),
+        description="Sent as a bearer token, unless EMPTY.",
+        json_schema_extra=_allowed("any text"),
+    )
+    model_name: str = Field(
+        "genrm-demo",
+        min_length=1,
+        description="The served model name.",
+        json_schema_extra=_allowed("any text but the empty one"),
+    )
+    server_backend: Annotated[Literal["vllm", "sglang", "openai"], BeforeValidator(_lower)] = Field(
+        "vllm",
+        description="What serves the judge. openai is an external API: the environment's proxies are used.",
+        json_schema_extra=_allowed("vllm, sglang or openai"),
+    )
+    use_offload: Annotated[bool, AfterValidator(_not_yet)] = Field(
+        False,
+        description="Let the judge sleep while training needs the GPU (not built yet, so refused).",
+        json_schema_extra=_allowed("false"),
+    )
+    max_retries: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="How often one sample is asked at most, the first time counted in (as upstream counts).",
+        json_schema_extra=_allowed("a whole number from 1 to 100"),
+    )
+    base_delay: float = Field(
+        2.0,
+        ge=0,
+        le=600,
+        allow_inf_nan=False,
+        description="Seconds before the second attempt; doubled for each further one, with jitter.",
+        json_schema_extra=_allowed("seconds from 0 to 600"),
+    )
+    max_workers: int = Field(
+        32,
+        ge=1,
+        le=65536,
+        description="Samples in flight at once, per process.",
+        json_schema_extra=_allowed("a whole number from 1 to 65536"),
+    )
+    request_timeout: float = Field(
+        120.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds for one request, from sending it to the reply's last byte.",
+        json_schema_extra=_allowed("seconds above 0"),
+    )
+    sample_timeout: float = Field(
+        300.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds for one sample with all its attempts, from the moment it has a worker.",
+        json_schema_extra=_allowed("seconds above 0"),
+    )
+    max_tokens: int = Field(
+        2048,
+        ge=1,
+        description="The longest reply, in tokens; always sent.",
+        json_schema_extra=_allowed("a whole number above 0"),
+    )
+    extra_body: Annotated[str, NoDecode, BeforeValidator(_json_text)] = Field(
+        "{}",
+        description="More fields of the request, as JSON, such as chat_template_kwargs.",
+        json_schema_extra=_allowed('a JSON object, such as {"chat_template_kwargs": {"enable_thinking": false}}'),
+    )
+    prompt_template: str = Field(
+        "",
+        description="A template file, or the template itself; empty for the built-in one.",
+        json_schema_extra=_allowed("a path, or a text with {problem} and {solution}"),
+    )
+    include_reference: bool = Field(
+        False,
+        description="Show the judge the ground truth.",
+        json_schema_extra=_allowed("true or false"),
+    )
+    validation: Annotated[Literal["rule", "judge"], BeforeValidator(_lower)] = Field(
+        "rule",
+        description='Who scores samples of the splits "test" and "val".',
+        json_schema_extra=_allowed("rule or judge"),
+    )
+    on_no_verdict: Annotated[
+        Literal["rule", "zero", "nan", "raise"] | Annotated[float, Field(allow_inf_nan=False)],
+        BeforeValidator(_word_or_number),
+    ] = Field(
+        "rule",
+        union_mode="left_to_right",
+        description="The score where there is no verdict. rule: by the rule where a ground truth is there, else 0.",
+        json_schema_extra=_allowed("rule, zero, nan, raise or a number"),
+    )
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """The settings of this process: overrides, else GENRM_* variables, else defaults.
+
+        Raises:
+            SettingsError: one or more are wrong; the message names each variable, its value and what is allowed.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            given = {**_environment(), **overrides}
+            raise SettingsError("\n".join(_explain(detail, given) for detail in error.errors())) from None
+
+
+def _environment() -> dict[str, str]:
+    return {key[len(PREFIX) :].lower(): value for key, value in os.environ.items() if key.upper().startswith(PREFIX)}
+
+
+def _explain(detail: Any, given: Mapping[str, Any]) -> str:
+    name = str(detail["loc"][0])
+    field = Settings.model_fields.get(name)
+    if field is None:
+        return unknown(name)
+    was = "(hidden)" if name == "api_key" else repr(given.get(name))
+    extra = field.json_schema_extra
+    allowed = extra["allowed"] if isinstance(extra, dict) else ""
+    why = f" ({detail['ctx']['error']})" if detail["type"] == "value_error" else ""
+    return f"{PREFIX}{name.upper()} was {was}{why}; allowed: {allowed}"
+
+
+def unknown(name: str) -> str:
+    """What to tell about a name that is no setting."""
+    near = difflib.get_close_matches(name.lower(), Settings.model_fields, n=1)
+    hint = (
+        f"did you mean {near[0].upper()}?" if near else f"there are: {', '.join(sorted(Settings.model_fields)).upper()}"
+    )
+    return f"{name} is not a setting of genrm; {hint}"
+
+
+def overrides_in(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among a reward function's keyword arguments, by field name.
+
+    A kwarg that is no setting is an error if it looks like one (a typing error that would go unseen), else it is left
+    out with a warning: verl may pass arguments that this version does not know.
+
+    Raises:
+        SettingsError: a kwarg is nearly the name of a setting.
+    """
+    overrides: dict[str, Any] = {}
+    for key, value in kwargs.items():
+        name = key.lower().removeprefix(PREFIX.lower())
+        if name in Settings.model_fields:
+            if value is not None:
+                overrides[name] = value
+        elif key.isupper() or key.lower() != name or difflib.get_close_matches(name, Settings.model_fields, n=1):
+            raise SettingsError(unknown(key))
+        else:
+            logger.warning("genrm does not know the argument %r of compute_score and leaves it out", key)
+    return overrides
+
+
+def warn_of_unknown_variables() -> None:
+    """Log GENRM_* variables that no setting reads: most often a typing error."""
+    for name in _environment():
+        if name not in Settings.model_fields:
+            logger.warning("%s", unknown(PREFIX + name.upper()))

@@ -1,0 +1,1 @@
+"""The tools around the core. The only place in genrm that may start a mock."""

@@ -1,0 +1,231 @@
+"""The bodies of completions, whole and in chunks: every key of vLLM 0.32.0, also those that are always null.
+
+Recorded (contract section 3, golden/vllm-0.32.0), except the chunks of /v1/completions, which follow its source.
+"""
+
+from __future__ import annotations
+
+import codecs
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from mock_server.engine import Choice
+from mock_server.requests import CompletionRequest
+from mock_server.wire import event
+
+CHUNK_BYTES = 4
+"""The most text that goes into one chunk: about what a token of a real model holds."""
+
+
+class Writer(ABC):
+    """Writes the answer to one request; its subclasses know the two kinds of completion."""
+
+    id_prefix: ClassVar[str]
+    object_name: ClassVar[str]
+    chunk_name: ClassVar[str]
+
+    def __init__(self, request_id: str, model: str, fingerprint: str, request: CompletionRequest) -> None:
+        self.request = request
+        self.fingerprint = fingerprint
+        self.head = {"id": request_id, "object": self.chunk_name, "created": int(time.time()), "model": model}
+        self._sent: list[_Sent] = []
+
+    def whole(self, choices: Sequence[Choice]) -> dict[str, Any]:
+        """The answer in one piece."""
+        return {
+            **self.head,
+            "object": self.object_name,
+            "choices": [self._choice(index, choice) for index, choice in enumerate(choices)],
+            "service_tier": None,
+            "system_fingerprint": self.fingerprint,
+            "usage": {
+                **self._usage(choices),
+                "prompt_tokens_details": None,
+                "completion_tokens_details": None,
+            },
+            **self._trailer(),
+        }
+
+    def opening(self, choices: Sequence[Choice]) -> bytes:
+        """What comes before the first text."""
+        self._sent = [_Sent() for _ in choices]
+        return b""
+
+    def pieces(self, choices: Sequence[Choice]) -> bytes:
+        """What has been said since the last call, in chunks; the choices take turns."""
+        queues = [self._new_chunks(index, choice, self._sent[index]) for index, choice in enumerate(choices)]
+        longest = max(map(len, queues))
+        return b"".join(queue[turn] for turn in range(longest) for queue in queues if turn < len(queue))
+
+    def closing(self, choices: Sequence[Choice]) -> bytes:
+        """The usage, if the client asked for it."""
+        if not self.request.include_usage:
+            return b""
+        chunk = {**self.head, "choices": [], "usage": self._usage(choices), "system_fingerprint": self.fingerprint}
+        return event(chunk)
+
+    def _new_chunks(self, index: int, choice: Choice, sent: _Sent) -> list[bytes]:
+        data = choice.plan.text[sent.bytes : choice.tokens]
+        ends = choice.finish_reason is not None and not sent.ended
+        # A choice that never said anything ends without a word: no chunk, no finish_reason (contract section 2).
+        if not data and not (ends and choice.tokens):
+            return []
+        sent.ended = ends
+        chunks = []
+        for start in range(0, max(len(data), 1), CHUNK_BYTES):
+            piece = data[start : start + CHUNK_BYTES]
+            sent.bytes += len(piece)
+            last = ends and start + CHUNK_BYTES >= len(data)
+            chunks.append(self._chunk(index, sent.decoder.decode(piece), choice if last else None, sent.bytes))
+        return chunks
+
+    def _chunk(self, index: int, text: str, ended: Choice | None, tokens: int) -> bytes:
+        """One chunk; with `ended`, the last of its choice."""
+        choice = self._delta(index, text)
+        chunk = {**self.head, "choices": [choice]}
+        if ended:
+            choice["finish_reason"] = ended.finish_reason
+            choice["stop_reason"] = ended.stop_reason
+            tokens = ended.tokens
+            # The fingerprint goes with the last chunk that carries data.
+            if not self.request.include_usage:
+                chunk["system_fingerprint"] = self.fingerprint
+        return event(self._with_usage(chunk, tokens))
+
+    def _with_usage(self, chunk: dict[str, Any], tokens: int) -> dict[str, Any]:
+        if self.request.continuous_usage:
+            prompt = self.request.prompt_tokens
+            chunk["usage"] = {
+                "prompt_tokens": prompt,
+                "total_tokens": prompt + tokens,
+                "completion_tokens": tokens,
+                "completion_tokens_details": None,
+            }
+        return chunk
+
+    def _usage(self, choices: Sequence[Choice]) -> dict[str, Any]:
+        prompt, said = self.request.prompt_tokens, sum(choice.tokens for choice in choices)
+        return {"prompt_tokens": prompt, "total_tokens": prompt + said, "completion_tokens": said}
+
+    @abstractmethod
+    def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
+        """One choice of the whole answer."""
+
+    @abstractmethod
+    def _delta(self, index: int, text: str) -> dict[str, Any]:
+        """One choice of a chunk."""
+
+    @abstractmethod
+    def _trailer(self) -> dict[str, Any]:
+        """The keys after the usage."""
+
+
+class ChatWriter(Writer):
+    """/v1/chat/completions"""
+
+    id_prefix = "chatcmpl"
+    object_name = "chat.completion"
+    chunk_name = "chat.completion.chunk"
+
+    def opening(self, choices: Sequence[Choice]) -> bytes:
+        """A chunk for each choice that says who speaks."""
+        super().opening(choices)
+        return b"".join(event(self._role_chunk(index)) for index in range(len(choices)))
+
+    def _role_chunk(self, index: int) -> dict[str, Any]:
+        choice = {
+            "index": index,
+            "delta": {"role": "assistant", "content": ""},
+            "logprobs": None,
+            "finish_reason": None,
+        }
+        chunk = {**self.head, "choices": [choice], "prompt_token_ids": None, "prompt_text": None}
+        return self._with_usage(chunk, 0)
+
+    def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
+        message = {
+            "role": "assistant",
+            "content": choice.text,
+            "refusal": None,
+            "annotations": None,
+            "audio": None,
+            "function_call": None,
+            "reasoning": None,
+        }
+        return {
+            "index": index,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": choice.finish_reason,
+            "stop_reason": choice.stop_reason,
+            "token_ids": None,
+            "routed_experts": None,
+        }
+
+    def _delta(self, index: int, text: str) -> dict[str, Any]:
+        return {
+            "index": index,
+            "delta": {"content": text},
+            "logprobs": None,
+            "finish_reason": None,
+            "token_ids": None,
+        }
+
+    def _trailer(self) -> dict[str, Any]:
+        return {
+            "prompt_logprobs": None,
+            "prompt_token_ids": None,
+            "prompt_text": None,
+            "kv_transfer_params": None,
+            "ec_transfer_params": None,
+            "metrics": None,
+        }
+
+
+class CompletionWriter(Writer):
+    """/v1/completions"""
+
+    id_prefix = "cmpl"
+    object_name = "text_completion"
+    chunk_name = "text_completion"
+
+    def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
+        return {
+            "index": index,
+            "text": choice.text,
+            "logprobs": None,
+            "finish_reason": choice.finish_reason,
+            "stop_reason": choice.stop_reason,
+            "token_ids": None,
+            "prompt_logprobs": None,
+            "prompt_token_ids": None,
+            "routed_experts": None,
+        }
+
+    def _delta(self, index: int, text: str) -> dict[str, Any]:
+        return {
+            "index": index,
+            "text": text,
+            "logprobs": None,
+            "finish_reason": None,
+            "stop_reason": None,
+            "prompt_token_ids": None,
+            "token_ids": None,
+        }
+
+    def _trailer(self) -> dict[str, Any]:
+        return {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": None}
+
+
+class _Sent:
+    """How much of a choice has been sent."""
+
+    __slots__ = ("bytes", "decoder", "ended")
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.ended = False
+        # A chunk may end inside a character: its bytes wait for the next chunk, as on the real server.
+        self.decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")

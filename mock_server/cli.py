@@ -1,0 +1,97 @@
+"""The command `genrm-mock`, also `python -m mock_server`: a GenRM judge on your machine, with no GPU."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+_HELP = """Serve a mock of a generative reward model (vLLM's OpenAI API, answers by script).
+
+\b
+Examples:
+  genrm-mock
+  genrm-mock --port 8000 --served-model-name my-judge
+  genrm-mock --scenario my.yaml --seed 7
+  VLLM_SERVER_DEV_MODE=1 genrm-mock --tokens-per-second 200
+  curl http://127.0.0.1:30000/v1/models
+
+The flags are named like vLLM's. VLLM_SERVER_DEV_MODE=1 turns on /sleep, /wake_up, /is_sleeping, /pause, /resume,
+/is_paused and /abort_requests.
+"""
+
+
+@app.command(help=_HELP)
+def main(
+    host: Annotated[str, typer.Option(help="Address to listen on. Keep it local: the API key guards /v1 only.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 30000,
+    served_model_name: Annotated[str, typer.Option(help="Name of the model.")] = "genrm-demo",
+    max_model_len: Annotated[int, typer.Option(min=1, help="Tokens of prompt and answer; 1 byte = 1 token.")] = 32768,
+    api_key: Annotated[str | None, typer.Option(help="Key that requests to /v1 must bring.")] = None,
+    enable_sleep_mode: Annotated[  # noqa: ARG001 - accepted so that launch commands carry over
+        bool,
+        typer.Option(
+            "--enable-sleep-mode",
+            help="Accepted and without effect: on the real server it only decides whether /sleep frees GPU memory. "
+            "The endpoints depend on VLLM_SERVER_DEV_MODE alone.",
+        ),
+    ] = False,
+    enable_request_id_headers: Annotated[
+        bool, typer.Option("--enable-request-id-headers", help="Add X-Request-Id to every answer.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Another seed gives other draws for every request.")] = 0,
+    scenario: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="The script to answer by; without it the bundled one.")
+    ] = None,
+    tokens_per_second: Annotated[
+        float | None, typer.Option(min=0.001, help="Speed of each generation; without it answers come at once.")
+    ] = None,
+) -> None:
+    """Check everything, bind the port, then serve until a signal comes."""
+    # Imported here so that --help and shell completion are instant.
+    from mock_server.scenario_files import ScenarioError
+    from mock_server.server import HttpServer, Mock, ServerConfig, bind
+
+    dev_mode = os.environ.get("VLLM_SERVER_DEV_MODE", "0") == "1"
+    config = ServerConfig(
+        scenario=scenario,
+        seed=seed,
+        tokens_per_second=tokens_per_second,
+        served_model_name=served_model_name,
+        max_model_len=max_model_len,
+        api_key=api_key,
+        dev_mode=dev_mode,
+        request_id_headers=enable_request_id_headers,
+    )
+    try:
+        mock = Mock(config)
+    except ScenarioError as error:
+        _fail(f"wrong scenario:\n{error}", code=2)
+    try:
+        listener = bind(host, port)
+    except (OSError, UnicodeError) as error:
+        _fail(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}", code=1)
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises the signal again once it has shut down; then this ends the process with code 0.
+        signal.signal(signum, lambda *_: sys.exit(0))
+    typer.echo(
+        f"genrm-mock: http://{host}:{listener.getsockname()[1]}  model {served_model_name}  "
+        f"scenario {scenario or 'default'}  seed {seed}\n"
+        f"genrm-mock: dev mode {'on: /sleep, /wake_up, ...' if dev_mode else 'off (VLLM_SERVER_DEV_MODE=1)'}"
+    )
+    sys.stdout.flush()
+    HttpServer(mock.app).run([listener])
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"genrm-mock: {message}", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,78 @@
+"""What the mock answers instead of a completion, in the words of vLLM 0.32.0 (contract section 3).
+
+ApiError             a refused request: status and error body
+  bad_request()      "BadRequestError": a check of vLLM's own
+  invalid()          "Bad Request": a field of the wrong type, in pydantic's words
+  unknown_model()    "NotFoundError"
+EngineCallError      a call into the engine failed: 500 (wake_up with a tag given twice)
+UnreadableBody       a body that cannot even be decoded: 400 {"detail": ...}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class ApiError(Exception):
+    """A request that is refused, with what the client gets to read."""
+
+    def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.message = message
+        self.param = param
+
+
+class EngineCallError(Exception):
+    """A call into the engine failed half way; the engine lives on."""
+
+    def __init__(self, method: str, reason: object) -> None:
+        super().__init__(f"Call to {method} method failed: {reason}")
+
+
+class UnreadableBody(Exception):
+    """The body is not text, or too deeply nested to be read."""
+
+
+class Problem(dict[str, Any]):
+    """One entry of a validation error: type, loc, msg, input and perhaps ctx, in this order."""
+
+    def __init__(self, kind: str, loc: str, message: str, given: object, ctx: dict[str, Any] | None = None) -> None:
+        super().__init__(type=kind, loc=loc, msg=message, input=_summary(given))
+        if ctx:
+            self["ctx"] = ctx
+
+
+def bad_request(message: str, parameter: str | None = None, value: object = None) -> ApiError:
+    """One of vLLM's own checks failed. Where it knows the parameter it says so at the end of the message."""
+    if parameter is not None:
+        suffix = f", value={value}" if value is not None else ""
+        message = f"{message} (parameter={parameter}{suffix})"
+    return ApiError(400, "BadRequestError", message, parameter)
+
+
+def invalid(problems: Sequence[Problem]) -> ApiError:
+    """The body or the query does not have the right types."""
+    count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''}"
+    lines = "".join(f"\n  {dict(problem)}" for problem in problems)
+    return ApiError(400, "Bad Request", f"{count}:{lines}", problems[0]["loc"])
+
+
+def wrong_media_type() -> ApiError:
+    """The body is not announced as JSON."""
+    message = "1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed"
+    return ApiError(400, "Bad Request", message)
+
+
+def unknown_model(model: str, served: str) -> ApiError:
+    """The request names a model that is not served."""
+    message = f"The model `{model}` does not exist. Valid aliases: {served}."
+    return ApiError(404, "NotFoundError", message, "model")
+
+
+def _summary(given: object) -> str:
+    if isinstance(given, dict | list):
+        return f"<{type(given).__name__} of {len(given)} items>"
+    return str(given)

@@ -1,0 +1,67 @@
+"""What every request passes through: the API key, and the headers that every answer carries (contract section 3)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mock_server.errors import EngineCallError
+from mock_server.wire import body, engine_error
+
+GUARDED = ("/v1", "/v2", "/inference", "/cohere")
+"""Only these paths ask for the API key. Sleep, wake_up and all of dev mode do not: that is the real server's hole."""
+
+
+class Gate:
+    """ASGI middleware, from the outside in: request id, API key, failed engine calls, `vary: Origin`.
+
+    The order shows: a 401 and a 500 of an engine call carry no `vary` header.
+    """
+
+    def __init__(self, app: ASGIApp, api_key: str | None = None, request_id_headers: bool = False) -> None:
+        self.app = app
+        self.api_key = api_key.encode() if api_key else None
+        self.request_id_headers = request_id_headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or refuse it."""
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:  # the server starts or stops
+            await self.app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.request_id_headers:
+            send = _adding(send, b"x-request-id", _header(scope, b"x-request-id") or os.urandom(16).hex().encode())
+        if self.api_key and not self._allows(scope, self.api_key):
+            await body({"error": "Unauthorized"}, 401)(scope, receive, send)
+            return
+        try:
+            await self.app(scope, receive, _adding(send, b"vary", b"Origin"))
+        except EngineCallError as error:
+            await engine_error(error)(scope, receive, send)
+
+    def _allows(self, scope: Scope, api_key: bytes) -> bool:
+        if scope["method"] == "OPTIONS" or not scope["path"].startswith(GUARDED):
+            return True
+        scheme, _, key = (_header(scope, b"authorization") or b"").partition(b" ")
+        return scheme.lower() == b"bearer" and secrets.compare_digest(key, api_key)
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    value: bytes
+    for key, value in scope["headers"]:
+        if key == name:
+            return value
+    return None
+
+
+def _adding(send: Send, name: bytes, value: bytes) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (name, value)]
+        await send(message)
+
+    return sending

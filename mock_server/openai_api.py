@@ -1,0 +1,160 @@
+"""The OpenAI face: /v1/chat/completions, /v1/completions, /v1/models. Thin: it reads, submits, waits and writes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive
+
+from mock_server import wire
+from mock_server.answers import Judge
+from mock_server.bodies import ChatWriter, CompletionWriter, Writer
+from mock_server.engine import Engine, Generation, Plan
+from mock_server.errors import ApiError, UnreadableBody
+from mock_server.journal import Exchange, Journal
+from mock_server.requests import CompletionRequest, Limits, read_chat, read_completion
+from mock_server.sampling import plan
+
+Reader = Callable[[dict[str, Any], Limits], CompletionRequest]
+
+
+class OpenAIApi:
+    """The endpoints under /v1 of one server."""
+
+    def __init__(self, engine: Engine, judge: Judge, journal: Journal, limits: Limits, fingerprint: str) -> None:
+        self.engine = engine
+        self.judge = judge
+        self.journal = journal
+        self.limits = limits
+        self.fingerprint = fingerprint
+
+    async def chat(self, request: Request) -> Response:
+        """POST /v1/chat/completions"""
+        return await self._journaled(request, read_chat, ChatWriter)
+
+    async def completions(self, request: Request) -> Response:
+        """POST /v1/completions"""
+        return await self._journaled(request, read_completion, CompletionWriter)
+
+    async def models(self, _request: Request) -> Response:
+        """GET /v1/models"""
+        now = int(time.time())
+        permission = {
+            "id": f"modelperm-{os.urandom(8).hex()}",
+            "object": "model_permission",
+            "created": now,
+            "allow_create_engine": False,
+            "allow_sampling": True,
+            "allow_logprobs": True,
+            "allow_search_indices": False,
+            "allow_view": True,
+            "allow_fine_tuning": False,
+            "organization": "*",
+            "group": None,
+            "is_blocking": False,
+        }
+        model = {
+            "id": self.limits.model,
+            "object": "model",
+            "created": now,
+            "owned_by": "vllm",
+            "root": self.limits.model,
+            "parent": None,
+            "max_model_len": self.limits.max_model_len,
+            "permission": [permission],
+        }
+        return wire.body({"object": "list", "data": [model]})
+
+    async def _journaled(self, http: Request, read: Reader, kind: type[Writer]) -> Response:
+        exchange = self.journal.open(http.url.path)
+        try:
+            request = read(await wire.read_object(http), self.limits)
+        except ApiError as error:
+            exchange.status = error.status
+            raise
+        except UnreadableBody:
+            exchange.status = 400
+            raise
+        return await self._complete(http, request, kind, exchange)
+
+    async def _complete(
+        self, http: Request, request: CompletionRequest, kind: type[Writer], exchange: Exchange
+    ) -> Response:
+        name = http.headers.get("x-request-id", request.request_id)
+        request_id = f"{kind.id_prefix}-{os.urandom(8).hex() if name is None else name}"
+        exchange.request_id = request_id
+        exchange.messages = [message for prompt in request.prompts for message in prompt.messages]
+        generation = Generation(request_id, self._plans(request))
+        self.engine.submit(generation)
+        writer = kind(request_id, self.limits.model, self.fingerprint, request)
+        if request.stream:
+            exchange.status = 200
+            return wire.EventStream(self._events(http.receive, generation, writer, exchange))
+        if not generation.finished:
+            await self._until_finished(http.receive, generation)
+        _note(exchange, generation)
+        return wire.body(writer.whole(generation.choices))
+
+    def _plans(self, request: CompletionRequest) -> list[Plan]:
+        plans: list[Plan] = []
+        for prompt in request.prompts:
+            room = max(1, self.limits.max_model_len - prompt.tokens)
+            limit = min(room, request.sampling.max_tokens or room)
+            for index in range(request.sampling.n):
+                answer = self.judge.answer(prompt.messages, request.sampling.salt(index))
+                plans.append(plan(answer, request.sampling, limit))
+        return plans
+
+    async def _until_finished(self, receive: Receive, generation: Generation) -> None:
+        async with self._dropped_with_client(receive, generation):
+            while not generation.finished:
+                await generation.news()
+
+    async def _events(
+        self, receive: Receive, generation: Generation, writer: Writer, exchange: Exchange
+    ) -> AsyncGenerator[bytes, None]:
+        async with self._dropped_with_client(receive, generation):
+            await generation.news()
+            yield writer.opening(generation.choices)
+            while True:
+                finished = generation.finished
+                said = writer.pieces(generation.choices)
+                if finished:
+                    break
+                if said:
+                    yield said
+                await generation.news()
+        _note(exchange, generation)
+        yield said + writer.closing(generation.choices) + wire.DONE
+
+    @asynccontextmanager
+    async def _dropped_with_client(self, receive: Receive, generation: Generation) -> AsyncIterator[None]:
+        """While a generation is under way, watch for its client hanging up: then nobody waits for it any more."""
+        if generation.finished:
+            yield
+            return
+        watch = asyncio.create_task(self._drop_when_gone(receive, generation))
+        try:
+            yield
+        finally:
+            watch.cancel()
+            # A handler that is cancelled (server going down) leaves nothing behind in the engine.
+            self.engine.drop(generation)
+
+    async def _drop_when_gone(self, receive: Receive, generation: Generation) -> None:
+        await receive()  # the body has been read: all that can still come is the disconnect
+        self.engine.drop(generation)
+
+
+def _note(exchange: Exchange, generation: Generation) -> None:
+    exchange.texts = [choice.text for choice in generation.choices]
+    exchange.finish_reasons = [choice.finish_reason or "" for choice in generation.choices]
+    if "dropped" not in exchange.finish_reasons:
+        exchange.status = 200

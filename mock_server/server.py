@@ -1,0 +1,234 @@
+"""The mock server: its settings, its ASGI app, and a server of its own in a thread (MockServer).
+
+with MockServer(tokens_per_second=200) as server:
+    client = openai.OpenAI(base_url=server.base_url + "/v1", api_key="-")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
+from starlette.routing import Route
+
+from mock_server import wire
+from mock_server.answers import Judge
+from mock_server.engine import Engine
+from mock_server.errors import ApiError, UnreadableBody
+from mock_server.gate import Gate
+from mock_server.journal import Exchange, Journal
+from mock_server.openai_api import OpenAIApi
+from mock_server.requests import Limits
+from mock_server.scenario import Scenario
+from mock_server.scenario_files import load_scenario
+from mock_server.vllm_api import VERSION, VllmApi
+
+START_SECONDS = 10
+STOP_SECONDS = 10
+_BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """How a mock server behaves. Names follow vLLM's flags."""
+
+    scenario: Scenario | dict[str, Any] | str | Path | None = None
+    """A script, a YAML file, plain data, or None for the bundled script."""
+    seed: int = 0
+    """Another seed gives other draws, so other errors and other words, for every request."""
+    tokens_per_second: float | None = None
+    """Speed of each generation; None answers at once."""
+    served_model_name: str = "genrm-demo"
+    max_model_len: int = 32768
+    """Tokens (bytes) of prompt and answer together."""
+    api_key: str | None = None
+    dev_mode: bool = True
+    """What VLLM_SERVER_DEV_MODE=1 does: without it /sleep and its like are 404."""
+    request_id_headers: bool = False
+
+
+class Mock:
+    """One mock server without its socket: engine, judge, journal and the ASGI app over them.
+
+    Raises ScenarioError when the scenario is wrong.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.engine = Engine(config.tokens_per_second)
+        self.judge = Judge(load_scenario(config.scenario), config.seed)
+        self.journal = Journal()
+        self.app = self._app()
+
+    def _app(self) -> Starlette:
+        return Starlette(
+            routes=self._routes(),
+            middleware=[Middleware(Gate, self.config.api_key, self.config.request_id_headers)],
+            exception_handlers={
+                ApiError: wire.on_api_error,
+                UnreadableBody: wire.on_unreadable_body,
+                ClientDisconnect: wire.on_client_gone,
+                HTTPException: wire.on_http_error,
+            },
+            lifespan=self._lifespan,
+        )
+
+    def _routes(self) -> list[Route]:
+        config = self.config
+        digest = hashlib.blake2b(config.served_model_name.encode(errors="replace"), digest_size=4).hexdigest()
+        limits = Limits(config.served_model_name, config.max_model_len)
+        openai = OpenAIApi(self.engine, self.judge, self.journal, limits, f"vllm-{VERSION}-{digest}")
+        vllm = VllmApi(self.engine, config.served_model_name)
+        routes = [
+            _route("/v1/chat/completions", openai.chat, "POST"),
+            _route("/v1/completions", openai.completions, "POST"),
+            _route("/v1/models", openai.models, "GET"),
+            _route("/invocations", openai.chat, "POST"),
+            _route("/health", vllm.health, "GET"),
+            _route("/ping", vllm.health, "GET", "POST"),
+            _route("/version", vllm.version, "GET"),
+            _route("/load", vllm.load, "GET"),
+            _route("/metrics", vllm.metrics, "GET"),
+        ]
+        if config.dev_mode:
+            routes += [
+                _route("/sleep", vllm.sleep, "POST"),
+                _route("/wake_up", vllm.wake_up, "POST"),
+                _route("/is_sleeping", vllm.is_sleeping, "GET"),
+                _route("/pause", vllm.pause, "POST"),
+                _route("/resume", vllm.resume, "POST"),
+                _route("/is_paused", vllm.is_paused, "GET"),
+                _route("/abort_requests", vllm.abort_requests, "POST"),
+            ]
+        return routes
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        clock = asyncio.create_task(self.engine.run())
+        try:
+            yield
+        finally:
+            clock.cancel()
+            with suppress(asyncio.CancelledError):
+                await clock
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn on a socket that is already bound. It stops at once, whoever still waits for an answer."""
+
+    def __init__(self, app: Starlette) -> None:
+        self.ready = threading.Event()
+        config = uvicorn.Config(
+            app,
+            ws="none",
+            lifespan="on",
+            log_config=None,  # logging belongs to the caller; without any, errors go to stderr
+            log_level="error",
+            access_log=False,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=2,
+        )
+        super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End. Clients see their connections close, as when a real server is killed."""
+        for connection in list(self.server_state.connections):
+            # A request that hangs in a sleeping engine would hold the shutdown up for ever.
+            connection.transport.close()
+        await super().shutdown(sockets)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound, listening socket; port 0 takes a free one. Raises OSError when the port is in use."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol by name: asyncio turns Nagle off only where it says TCP, and an answer is two writes (40 ms apart).
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class MockServer:
+    """A mock server in a thread of this process, on a free port of the loopback. A context manager.
+
+    Takes the fields of ServerConfig, and `host` and `port` (0: any free one). Several may run at once.
+    """
+
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **config: Any) -> None:
+        self.config = ServerConfig(**config)
+        self.host = host
+        self.port = port
+        self._mock = Mock(self.config)
+        self._server: HttpServer | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens, without /v1."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, to look at. It belongs to the server's thread: change it by HTTP."""
+        return self._mock.engine
+
+    @property
+    def requests(self) -> list[Exchange]:
+        """The completion requests so far, in order of arrival."""
+        return self._mock.journal.exchanges
+
+    def start(self) -> MockServer:
+        """Listen. Raises OSError when the port is in use, RuntimeError when the server does not come up."""
+        listener = bind(self.host, self.port)
+        self.port = listener.getsockname()[1]
+        self._server = HttpServer(self._mock.app)
+        name = f"mock-server-{self.port}"
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), name=name, daemon=True)
+        self._thread.start()
+        if not self._server.ready.wait(START_SECONDS):  # pragma: no cover - a machine that has come to a halt
+            self.stop()
+            raise RuntimeError(f"{name} did not start within {START_SECONDS} s")
+        return self
+
+    def stop(self) -> None:
+        """Stop listening and hang up on everybody. Stopping twice does no harm."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.should_exit = True
+        self._thread.join(STOP_SECONDS)
+        self._server = self._thread = None
+
+    def __enter__(self) -> MockServer:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+
+def _route(path: str, endpoint: Any, *methods: str) -> Route:
+    route = Route(path, endpoint, methods=list(methods))
+    # Starlette adds HEAD to every GET; the real server answers it with 405.
+    route.methods = set(methods)
+    return route

@@ -1,0 +1,196 @@
+"""Starting and stopping: in-process, several at once, with requests that hang, and as a command."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+import pytest
+
+import mock_server as package
+from mock_server import MockServer, ScenarioError
+
+ROOT = Path(__file__).parents[3]
+Ask = Callable[..., dict[str, Any]]
+
+
+class TestInProcess:
+    def test_several_at_once(self, mock_server_factory: Callable[..., MockServer], ask: Ask) -> None:
+        servers = [mock_server_factory(seed=seed, served_model_name=f"judge-{seed}") for seed in (0, 0, 1)]
+        for server in servers:
+            assert httpx.get(server.base_url + "/v1/models").json()["data"][0]["id"] == server.config.served_model_name
+        httpx.post(servers[0].base_url + "/sleep")
+        assert [server.engine.is_sleeping for server in servers] == [True, False, False]
+        httpx.post(servers[0].base_url + "/wake_up")
+        for server in servers:
+            httpx.post(server.base_url + "/v1/chat/completions", json=ask())
+        texts = [server.requests[0].text for server in servers]
+        assert texts[0] == texts[1] != texts[2]
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize("tokens_per_second", [None, 10])
+    def test_stops_with_requests_that_hang(
+        self,
+        pool: ThreadPoolExecutor,
+        until: Callable[..., None],
+        ask: Ask,
+        stream: bool,
+        tokens_per_second: int | None,
+    ) -> None:
+        before = threading.active_count()
+        with MockServer(tokens_per_second=tokens_per_second) as server:
+            if tokens_per_second is None:
+                httpx.post(server.base_url + "/sleep")
+            url = server.base_url + "/v1/chat/completions"
+            hanging = pool.submit(httpx.post, url, json=ask(stream=stream), timeout=60)
+            until(lambda: server.engine.waiting + server.engine.running == 1)
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            hanging.result()
+        assert server.engine.waiting + server.engine.running == 0
+        until(lambda: threading.active_count() <= before + 1)  # the pool keeps one thread
+
+    def test_stop_is_idempotent_and_frees_the_port(self) -> None:
+        server = MockServer()
+        server.stop()
+        server.start()
+        port = server.port
+        server.stop()
+        server.stop()
+        with MockServer(port=port) as again:
+            assert again.base_url == f"http://127.0.0.1:{port}"
+
+    def test_port_in_use(self) -> None:
+        with MockServer() as server, pytest.raises(OSError, match="in use"):
+            MockServer(port=server.port).start()
+
+    def test_a_client_that_hangs_up_in_its_own_body(
+        self, mock_server: MockServer, until: Callable[..., None], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with socket.create_connection((mock_server.host, mock_server.port)) as client:
+            client.sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 100\r\n\r\n{"
+            )
+            until(lambda: mock_server.requests)
+        assert httpx.get(mock_server.base_url + "/health").status_code == 200
+        mock_server.stop()
+        assert (mock_server.requests[0].status, caplog.records) == (None, [])
+
+    def test_ipv6_url(self) -> None:
+        assert MockServer(host="::1", port=5).base_url == "http://[::1]:5"
+
+    def test_wrong_arguments(self) -> None:
+        with pytest.raises(TypeError, match="nonsense"):
+            MockServer(nonsense=1)
+        with pytest.raises(ScenarioError, match="unknown field"):
+            MockServer(scenario={"nonsense": 1})
+
+    def test_public_names(self) -> None:
+        assert import_module("mock_server.__main__").app  # imported, it does not start anything
+        assert all(getattr(package, name).__name__ == name for name in package.__all__)
+        with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+            _ = package.nonsense
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start `python -m mock_server`; whatever still runs at the end is killed."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **env: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mock_server", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**{k: v for k, v in os.environ.items() if k != "VLLM_SERVER_DEV_MODE"}, "COLUMNS": "200", **env},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def url_of(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """The URL and the second line of the banner."""
+    out: IO[str] = process.stdout  # type: ignore[assignment]
+    found = re.match(r"genrm-mock: (http://\S+)  model ", out.readline())
+    assert found
+    return found.group(1), out.readline()
+
+
+class TestCommand:
+    @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+    def test_serves_until_a_signal_even_with_requests_that_hang(
+        self, start: Start, pool: ThreadPoolExecutor, until: Callable[..., None], ask: Ask, signum: int
+    ) -> None:
+        process = start("--port", "0", "--tokens-per-second", "5", "--enable-sleep-mode", VLLM_SERVER_DEV_MODE="1")
+        url, mode = url_of(process)
+        assert "dev mode on" in mode
+        hanging = pool.submit(httpx.post, url + "/v1/chat/completions", json=ask(), timeout=60)
+        until(lambda: "_running{" in (text := httpx.get(url + "/metrics").text) and "} 1.0" in text)
+        process.send_signal(signum)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (0, "", "")
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            hanging.result()
+
+    def test_flags(self, start: Start, tmp_path: Path) -> None:
+        scenario = tmp_path / "mine.yaml"
+        scenario.write_text("unrecognised: Hello there.\n", encoding="utf-8")
+        arguments = "--port 0 --served-model-name mine --max-model-len 500 --api-key k --enable-request-id-headers"
+        process = start(*arguments.split(), "--scenario", str(scenario))
+        url, mode = url_of(process)
+        assert "dev mode off" in mode
+        with httpx.Client(base_url=url, headers={"Authorization": "Bearer k"}) as client:
+            model = client.get("/v1/models").json()["data"][0]
+            assert (model["id"], model["max_model_len"]) == ("mine", 500)
+            answer = client.post("/v1/completions", json={"prompt": "x"})
+            assert answer.json()["choices"][0]["text"] == "Hello there."
+            assert answer.headers["x-request-id"]
+            assert client.post("/sleep").status_code == 404
+            assert httpx.get(url + "/v1/models").status_code == 401
+
+    def test_wrong_scenario(self, start: Start, tmp_path: Path) -> None:
+        path = tmp_path / "bad.yaml"
+        path.write_text("errors:\n  false_true: 2\n", encoding="utf-8")
+        process = start("--scenario", str(path))
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (2, "")
+        assert err == (
+            "genrm-mock: wrong scenario:\n"
+            f"{path}:2: errors.false_true: input should be less than or equal to 1 (it is 2)\n"
+        )
+
+    def test_port_in_use(self, start: Start) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            process = start("--port", str(port))
+            out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (1, "")
+        assert err == f"genrm-mock: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+    def test_help(self, start: Start) -> None:
+        process = start("--help")
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert "genrm-mock --scenario my.yaml --seed 7\n" in out
+        assert "VLLM_SERVER_DEV_MODE" in out
