@@ -5,6 +5,8 @@ Each session installs what it needs into a virtual environment of its own.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
@@ -25,11 +27,11 @@ def install(session: nox.Session, group: str, *more: str) -> None:
 def pytest(session: nox.Session, folder: str) -> None:
     """Run a folder's tests in parallel and in random order, under coverage."""
     install(session, "test", ".")
+    for old in Path().glob(f".coverage.{session.name}*"):
+        old.unlink()  # of another version of the code
     arguments = session.posargs or ["-n", "auto"]
-    session.run(
-        *("coverage", "run", "-m", "pytest", folder, *arguments),
-        env={"COVERAGE_FILE": f".coverage.{session.name}"},
-    )
+    data_file = {"COVERAGE_FILE": f".coverage.{session.name}"}
+    session.run("coverage", "run", "-m", "pytest", folder, *arguments, env=data_file)
 
 
 @nox.session

@@ -164,6 +164,16 @@ def test_half_a_line_is_cut_off_at_once(path: Path) -> None:
         assert path.read_bytes() == data[: data.index(b"\n") + 1]
 
 
+def test_what_a_power_cut_left_behind_our_lines_is_cut_off(path: Path) -> None:
+    with Output(path) as output:
+        output.append(row(), RIGHT, record())
+    data = path.read_bytes()
+    path.write_bytes(data + b"\x00" * 20)
+    with Output(path) as output:
+        assert len(output.lines) == 1
+    assert path.read_bytes() == data
+
+
 FOREIGN = [
     b"my notes\n",
     b"my notes without a last line feed",
@@ -247,7 +257,8 @@ class TestLock:
     @pytest.mark.parametrize("data", [b"foreign\n", b""])
     def test_it_is_given_back_whatever_happens(self, path: Path, data: bytes) -> None:
         path.write_bytes(data)
-        with contextlib.suppress(OutputError, ZeroDivisionError), Output(path):
+        first = Output(path)
+        with contextlib.suppress(OutputError, ZeroDivisionError), first:
             raise ZeroDivisionError
         path.unlink()
         with Output(path):
