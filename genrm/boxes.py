@@ -17,12 +17,13 @@ _WRAPPER = re.compile(
     (?P<macro>\\(?:text|textbf|textit|textrm|textsf|texttt|textnormal|mathrm|mathbf|mathit|mathsf|mathtt
                  |mbox|hbox|emph|underline|operatorname|boldsymbol|bm|boxed)\s*\{)
     | (?P<brace>\{)
-    | (?P<space>\s+|~|\\[ ,;:!])
+    | (?P<space>\s+|~(?!~)|\\[ ,;:!])
     | (?P<same>\*{1,3}|_{1,2}|\${1,2}|`{1,3}|["'])
-    | (?P<maths>\\[(\[])
+    | (?P<pair>\\[(\[]|[“‘«「『])
     """,
     re.VERBOSE,
 )
+_PAIRS = {r"\(": r"\)", r"\[": r"\]", "“": "”", "‘": "’", "«": "»", "「": "」", "『": "』"}
 _WORD = re.compile(r"[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]")  # not IGNORECASE: to it, "Falſe" is the word too
 _SPACE = re.compile(r"(?:\s|~|\\[ ,;:!])*")
 _STOP = re.compile(r"[.。．]")
@@ -73,8 +74,8 @@ def _read_word(text: str, start: int) -> tuple[bool | None, int]:
 def _closer_of(wrapper: re.Match[str]) -> str:
     if wrapper["same"]:
         return wrapper["same"]
-    if wrapper["maths"]:
-        return {r"\(": r"\)", r"\[": r"\]"}[wrapper["maths"]]
+    if wrapper["pair"]:
+        return _PAIRS[wrapper["pair"]]
     return "}"
 
 
@@ -100,7 +101,17 @@ _BRACES = re.compile(r"(?P<box>\\boxed\s*\{)|\\[{}]|(?P<open>\{)|(?P<close>\})")
 
 
 def box_open_at(text: str, first: int, position: int) -> bool:
-    r"""Whether a box that starts at `first` or later is still open at `position`, as in ``\boxed{Not \boxed{True}``."""
+    r"""Whether a box that starts at `first` or later is still open at `position`: ``\boxed{Not \boxed{True}``."""
+    return any(_open_braces(text, first, position))
+
+
+def brace_open_at(text: str, position: int) -> bool:
+    r"""Whether any brace is open at `position`, as in ``\text{not \boxed{True}}``."""
+    return bool(_open_braces(text, 0, position))
+
+
+def _open_braces(text: str, first: int, position: int) -> list[bool]:
+    """For each brace that is open at `position`, whether it is that of a box."""
     depth: list[bool] = []
     for brace in _BRACES.finditer(text, first, position):
         if brace["box"]:
@@ -109,4 +120,4 @@ def box_open_at(text: str, first: int, position: int) -> bool:
             depth.append(False)
         elif brace["close"] and depth:
             depth.pop()
-    return any(depth)
+    return depth

@@ -19,12 +19,14 @@ MARK = "¦"
 # Each alternative is the whole construct, or as much of its beginning as cannot be harmless.
 _CONSTRUCTS = r"""
     \\boxed
-  | </?(?:think|thinking|thought|reasoning|seed:think|answer)\b
+  | </?(?:think|thinking|thought|reasoning|answer|role)\b | </?seed:\w
   | ◁/?think▷
-  | <[|｜]
-  | </?s> | <(?:bos|eos|pad|unk|sop|eop)> | <(?:start|end)_of_turn>
+  | <[|｜] | <\w+\|>
+  | </?s> | <(?:bos|eos|pad|unk|sop|eop)> | <(?:start|end)_of_\w | <(?:unused|extra_id_|special_|longcat_)\w
   | <</?SYS>>
-  | \[/?(?:think|inst|gmask|system_prompt|available_tools|tool_results)\]
+  | \[/?(?:think|inst|gmask|system_prompt|available_tools|tool_results|tool_calls)\]
+  | \]~b\]
+  | assistantfinal
   | \[\s*(?:math\s+problem|ai\s+solution|reference\s+answer)\s*\]
 """
 

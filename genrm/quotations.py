@@ -1,33 +1,21 @@
-r"""Is a box the judge's own word, or does it quote somebody?
+r"""Does a box stand in a quotation?
 
 A judge that writes *the solution ends with "\boxed{True}"* has not judged. A place in a reply counts as quoted where a
 quotation mark or inline code is open on its line, in a block quote, in a fenced block that frames more than the box,
-and right behind words that give the box to somebody else ("the candidate wrote:").
+and behind words that give it to somebody else (genrm.lead_ins).
 """
 
 from __future__ import annotations
 
 import re
 
+from genrm.lead_ins import attributed, is_introduction, is_label
+
 _OPENING_QUOTE = re.compile(r"""["'`“‘«「『][\s$*_]{0,8}\Z""")
 _QUOTE_PAIRS = (("“", "”"), ("«", "»"), ("「", "」"), ("『", "』"))
 _TOGGLES = ('"', "`")
 _MARKS = (*_TOGGLES, *(mark for pair in _QUOTE_PAIRS for mark in pair))
-
-_ATTRIBUTION = re.compile(
-    r"""
-    \b(?:wrote|writes|written|claims|claimed|claiming|says|said|saying|states|stated|reads|quotes|quoted
-        |contains|containing|includes|(?:ends|ended|ending|concludes|concluded)\s+(?:with|in|by)
-        |(?:tells|told|asks|asked|instructs|instructed|orders|ordered)\s(?:[\w,'-]+\s){0,4}?to\s
-           (?:reply|answer|respond|output|write|say|put|print|return|conclude)(?:\s(?:with|in))?)
-    (?:[\s,]+(?:that|the|this|it|its|a|an|is|as|following|final|answer|verdict|line|box|text|only|just|at|end)){0,6}
-    [\s:：,*_$\\(\[]*\Z
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-_LONGEST_ATTRIBUTION = 120
-
-_FENCE = re.compile(r"^[ \t]*```[^\n`]*$", re.MULTILINE)
+_BLOCK_QUOTE = re.compile(r"[ \t]{0,80}(?:(?:[-*+]|\d{1,3}[.)])[ \t]{1,8}){0,3}>")
 
 
 class Quotations:
@@ -43,7 +31,7 @@ class Quotations:
         """Whether what starts at `position` is a quotation, by what stands before it."""
         self._count_to(position)
         return (
-            self._text[self._line_start : self._line_start + 8].lstrip().startswith(">")
+            _BLOCK_QUOTE.match(self._text, self._line_start) is not None
             or _OPENING_QUOTE.search(self._text, max(self._line_start, position - 10), position) is not None
             or any(self._counts[mark] % 2 for mark in _TOGGLES)
             or any(self._counts[opening] > self._counts[closing] for opening, closing in _QUOTE_PAIRS)
@@ -60,42 +48,24 @@ class Quotations:
         self._counted_to = position
 
 
-def attributed(text: str, position: int) -> bool:
-    """Whether the words right before `position` give what follows to somebody else than the judge."""
-    return _ATTRIBUTION.search(text[max(0, position - _LONGEST_ATTRIBUTION) : position]) is not None
+# Also where it does not begin its line ("The candidate wrote: ```"): what is in it is no less quoted.
+_FENCE = re.compile(r"^(?P<before>[^\n`]*?)(?:`{3,}|~{3,})[^\n`]*$", re.MULTILINE)
 
 
 def in_quoting_fence(text: str, position: int) -> bool:
     """Whether `position` is in a fenced block that quotes something, rather than one that frames the verdict alone.
 
-    A frame holds nothing before the verdict, and no sentence with a colon introduces it.
+    A frame holds nothing before the verdict but its label, and what leads up to it is the judge's own introduction or a
+    whole sentence.
     """
     fences = list(_FENCE.finditer(text, 0, position))
     if len(fences) % 2 == 0:
         return False
     opening = fences[-1]
-    if text[opening.end() : position].strip(" \t\r\n$*_"):
+    if not is_label(text[opening.end() : position]):
         return True
+    if opening["before"].strip():
+        return not is_introduction(opening["before"])
     lead = text[: opening.start()].rstrip()
     lead_line = lead[lead.rfind("\n") + 1 :]
-    return lead_line.rstrip("*_ ").endswith((":", "：")) and not is_label(lead_line)
-
-
-# What a judge puts before its final verdict. Anything else ("Step 2:", "otherwise:") is no label of a verdict.
-_LABEL = re.compile(
-    r"""
-    [\s>\#*_\-$\\(\[]{0,40}
-    (?:(?:so|thus|hence|therefore|the|my|our|final|overall|correct|in|is|judge's)[\s,*_]{1,4}){0,6}
-    (?:overall|answer|verdict|conclusion|judge?ment|result|output|decision|assessment|evaluation|grade
-      |最终答案|最终结论|最终判断|结论|答案|判断|答え|結論)?
-    (?:\s{1,4}is)?
-    [\s:：=*_$\\(\[—-]{0,40}
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-_LONGEST_LABEL = 160
-
-
-def is_label(line: str) -> bool:
-    """Whether a piece of a line is nothing, or nothing but the label of a verdict ("**Final verdict:** ")."""
-    return len(line) <= _LONGEST_LABEL and _LABEL.fullmatch(line) is not None
+    return lead_line.rstrip("*_ ").endswith((":", "：")) and not is_introduction(lead_line)

@@ -4,13 +4,14 @@ r"""A judge's reply -> a verdict: True, False, or none and why.
 pay for a True that the judge never gave, so whatever is not clearly a verdict is none. The rules, in order:
 
 1. A reply that did not finish by itself (finish_reason other than "stop") gives no verdict.
-2. Only what comes after the last closing thinking tag counts; open thinking gives no verdict.
+2. Only what comes after the last closing thinking tag counts; open thinking gives no verdict (genrm.thinking).
 3. Chat control tokens are forgiven at the very ends; elsewhere they mean that the reply ran on into invented turns
    or repeats planted ones: no verdict. The same for a line that is one of our prompt's own section headers.
 4. The last box holds exactly one of the words True and False, whatever the case; LaTeX, markdown and quote wrappers
    and one full stop are forgiven.
 5. After it come only white space, closers of maths or emphasis, full stops, a closing fence or ``</answer>``.
-6. A box in quotes, in inline code, in a block quote, in a quoting fence or given to somebody else is a quotation.
+6. A box in quotes, in inline code, in a block quote, in a quoting fence, given to somebody else or denied is not the
+   judge's (genrm.quotations, genrm.lead_ins).
 7. Where an earlier verdict box disagrees, the last wins only if it stands alone or labelled on its own line.
 """
 
@@ -20,8 +21,10 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from genrm.boxes import Box, box_open_at, find_boxes
-from genrm.quotations import Quotations, in_quoting_fence, is_label
+from genrm.boxes import Box, box_open_at, brace_open_at, find_boxes
+from genrm.lead_ins import denied, introduced_as_foreign, is_bullet, is_label
+from genrm.quotations import Quotations, in_quoting_fence
+from genrm.thinking import after_thinking
 
 
 class Reason(str, Enum):
@@ -104,7 +107,7 @@ def parse_verdict(reply: str, finish_reason: str | None = "stop") -> Verdict:
     """
     if finish_reason != "stop":
         return Verdict(None, _FINISH.get(finish_reason, Reason.UNFINISHED))
-    answer = _after_thinking(reply)
+    answer = after_thinking(reply)
     if answer is None:
         return Verdict(None, Reason.OPEN_THINKING)
     answer = _LEADING_TOKENS.sub("", answer)
@@ -118,52 +121,11 @@ def parse_verdict(reply: str, finish_reason: str | None = "stop") -> Verdict:
     return _verdict_of_boxes(answer)
 
 
-# -- thinking
-
-_THINKING_FAMILIES = tuple(
-    (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE))
-    for opening, closing in (
-        (r"<think>", r"</think>"),
-        (r"<thinking>", r"</thinking>"),
-        (r"<thought>", r"</thought>"),
-        (r"<reasoning>", r"</reasoning>"),
-        (r"\[think\]", r"\[/think\]"),
-        (r"◁think▷", r"◁/think▷"),
-        (r"<seed:think>", r"</seed:think>"),
-        # gpt-oss: every channel but the final one is thinking, so `final` closes what `<|channel|>` opened.
-        (r"<\|channel\|>(?!\s*final\b)", r"<\|channel\|>\s*final\s*<\|message\|>"),
-    )
-)
-
-
-def _after_thinking(reply: str) -> str | None:
-    """What follows the last closing thinking tag; None where thinking is still open at the end.
-
-    Each family of tags must close itself: a stray closing tag of another family, which a policy may have planted,
-    does not end the judge's thinking.
-    """
-    answer_from = 0
-    for opening, closing in _THINKING_FAMILIES:
-        opened = _last_end(opening, reply)
-        closed = _last_end(closing, reply)
-        if opened > closed:
-            return None
-        answer_from = max(answer_from, closed)
-    return reply[answer_from:]
-
-
-def _last_end(pattern: re.Pattern[str], text: str) -> int:
-    end = -1
-    for match in pattern.finditer(text):
-        end = match.end()
-    return end
-
-
 # -- control tokens and section headers --
 
 _TOKEN = r"(?:<[|｜][^<>|｜\s]{1,60}[|｜]>|</?s>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>)"
 _CONTROL_TOKEN = re.compile(_TOKEN)
-_LEADING_TOKENS = re.compile(r"\A(?:\s*(?:<s>|<bos>|<[|｜]begin[^<>|｜\s]{1,40}[|｜]>))+")
+_LEADING_TOKENS = re.compile(r"\A(?:\s*(?:<s>|<bos>|<[|｜]begin(?:_of_(?:text|sentence)|▁of▁sentence)[|｜]>))+")
 _LAST_TOKEN = re.compile(r"(?:<[|｜][^<>|｜\s]{1,60}[|｜]>|</s>|<eos>|<pad>|<end_of_turn>)\Z")
 # A longer run of end tokens than this is a reply that did not stop by itself.
 _MAX_TRAILING_TOKENS = 8
@@ -182,7 +144,8 @@ def _without_trailing_tokens(text: str) -> str:
 
 
 _PROMPT_HEADER = re.compile(
-    r"^[ \t]*\[(?:Math Problem|AI Solution|Reference Answer)\][ \t]*$", re.IGNORECASE | re.MULTILINE
+    r"^[\s>#*_]{0,20}\[\s?¦?(?:Math\s{1,3}Problem|AI\s{1,3}Solution|Reference\s{1,3}Answer)\s?\][\s*_:]{0,20}?$",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 # -- boxes --
@@ -190,6 +153,7 @@ _PROMPT_HEADER = re.compile(
 # Alternatives that start differently and never overlap, so that matching cannot backtrack.
 _CLOSERS = re.compile(r"(?:[\s$*_.。．｡]|\\[)\]]|```|</answer>)*\Z", re.IGNORECASE)
 _CLOSING_QUOTE = re.compile(r"""[\s$*_.]*(?!```)["'`”’»」』]""")
+_SPARE_BRACES = re.compile(r"\}*")
 
 
 def _verdict_of_boxes(text: str) -> Verdict:
@@ -201,16 +165,50 @@ def _verdict_of_boxes(text: str) -> Verdict:
         return Verdict(None, Reason.OFF_VOCABULARY)
     if _CLOSING_QUOTE.match(text, last.end):
         return Verdict(None, Reason.QUOTED)
-    if not _CLOSERS.match(text, last.end):
+    if not _CLOSERS.match(text, _after_spare_braces(text, last)):
         return Verdict(None, Reason.NOT_LAST)
-    if Quotations(text).quoted_at(last.start) or in_quoting_fence(text, last.start):
+    if denied(text, last.start) or Quotations(text).quoted_at(last.start) or in_quoting_fence(text, last.start):
         return Verdict(None, Reason.QUOTED)
-    if _contradicted(text, boxes) and not is_label(text[text.rfind("\n", 0, last.start) + 1 : last.start]):
+    if _contradicted(text, boxes) and not _set_apart(text, boxes):
         return Verdict(None, Reason.CONFLICT)
     return Verdict(last.value, Reason.OK)
 
 
+def _after_spare_braces(text: str, box: Box) -> int:
+    """Behind closing braces too many, unless they could close something that the box stands in."""
+    if not text.startswith("}", box.end) or brace_open_at(text, box.start):
+        return box.end
+    braces = _SPARE_BRACES.match(text, box.end)
+    return braces.end() if braces else box.end
+
+
+# Nobody quotes that often: such a reply is not looked through box by box.
+_MANY = 200
+
+
 def _contradicted(text: str, boxes: list[Box]) -> bool:
+    """Whether an earlier box says the opposite of the last. A quotation does not, unless labelled as a verdict."""
     quotations = Quotations(text)
     *earlier, last = boxes
-    return any(box.value is (not last.value) and not quotations.quoted_at(box.start) for box in earlier)
+    opposite = [box for box in earlier if box.value is (not last.value)]
+    return len(opposite) > _MANY or any(not quotations.quoted_at(box.start) or _labelled(text, box) for box in opposite)
+
+
+def _labelled(text: str, box: Box) -> bool:
+    label = _before_on_line(text, box).rstrip("\"'`“‘«「『 ")
+    return bool(label.strip(" *_#-")) and is_label(label)
+
+
+_CHOICE = re.compile(r"[\s*_$]*(?:or|and|vs|或|或者)[\s*_$:]*", re.IGNORECASE)
+
+
+def _set_apart(text: str, boxes: list[Box]) -> bool:
+    """Whether the last box stands alone or labelled on its own line, and is not one of a list of options."""
+    last = boxes[-1]
+    label = _before_on_line(text, last)
+    one_of_several = is_bullet(label) or _CHOICE.fullmatch(text[boxes[-2].end : last.start]) is not None
+    return is_label(label) and not one_of_several and not introduced_as_foreign(text, last.start)
+
+
+def _before_on_line(text: str, box: Box) -> str:
+    return text[text.rfind("\n", 0, box.start) + 1 : box.start]

@@ -164,11 +164,16 @@ def _parts_of_verl(data: Mapping[str, Any], name: str, solution: Any, label: Any
     return name, Sample.from_verl(data.get("data_source"), solution, truth, extra_info), _label(label)
 
 
+_BYTE_ORDER_MARK = "\ufeff"
+
+
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        # -sig: Windows' editors put a byte order mark in front.
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             for number, line in enumerate(file, 1):
+                if number == 1:
+                    # Windows' editors put it there. (Python's utf-8-sig also takes half of one away.)
+                    line = line.removeprefix(_BYTE_ORDER_MARK)
                 if line.strip():
                     yield number, line
     except OSError as error:

@@ -82,10 +82,12 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._file is not None:
+        assert self._file is not None
+        try:
             os.fsync(self._file.fileno())
+        finally:
             self._file.close()
-        self._lock.release()
+            self._lock.release()
 
     def has(self, row: Row) -> bool:
         """Whether the row is done.
@@ -148,7 +150,7 @@ class Output:
                 raise self._foreign(number)
             self._digests[line["id"]] = line["digest"]
             self.lines.append(line)
-        if whole == 0 and not _begins_ours(data):
+        if not _begins_ours(data):
             raise self._foreign(1)
         if whole < len(data):
             with self.path.open("r+b") as file:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from genrm.workbench.inputs import BadRow, Columns, Format, InputError, Row, read_rows
@@ -253,6 +253,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(data=ANY_FILE)
+@example(data=b"\xef\xbb")
 def test_any_bytes_are_rows_and_bad_rows_with_the_right_numbers(folder: Path, data: bytes) -> None:
     path = folder / "any.jsonl"
     path.write_bytes(data)
