@@ -47,6 +47,17 @@ def _url(text: Any) -> str:
     return re.sub(r"/+$", "", re.sub(r"/+v1(/chat/completions)?/*$", "", url))
 
 
+def _key(value: Any) -> Any:
+    """A key as it can stand in a header; a line feed at its end comes from reading it out of a file."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str):
+        return value
+    text = text.strip()
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("a key goes into a header, which holds printable ASCII only")
+    return text
+
+
 def _not_yet(value: bool) -> bool:
     if value:
         raise ValueError("offload is not built yet: no version of genrm lets the judge sleep")
@@ -97,10 +108,10 @@ class Settings(BaseSettings):
         description="Where the judge is served; several are balanced.",
         json_schema_extra=_allowed("one or more http(s) URLs, separated by commas, such as http://localhost:30000"),
     )
-    api_key: SecretStr = Field(
+    api_key: Annotated[SecretStr, BeforeValidator(_key)] = Field(
         SecretStr("EMPTY"),
         description="Sent as a bearer token, unless EMPTY.",
-        json_schema_extra=_allowed("any text"),
+        json_schema_extra=_allowed("printable ASCII"),
     )
     model_name: str = Field(
         "genrm-demo",
@@ -208,12 +219,15 @@ def _environment() -> dict[str, str]:
     return {key[len(PREFIX) :].lower(): value for key, value in os.environ.items() if key.upper().startswith(PREFIX)}
 
 
+_CREDENTIALS = re.compile(r"//[^/\s]*@")
+
+
 def _explain(detail: Any, given: Mapping[str, Any]) -> str:
     name = str(detail["loc"][0])
     field = Settings.model_fields.get(name)
     if field is None:
         return unknown(name)
-    was = "(hidden)" if name == "api_key" else repr(given.get(name))
+    was = "(hidden)" if name == "api_key" else _CREDENTIALS.sub("//***@", repr(given.get(name)))
     extra = field.json_schema_extra
     allowed = extra["allowed"] if isinstance(extra, dict) else ""
     why = f" ({detail['ctx']['error']})" if detail["type"] == "value_error" else ""

@@ -56,7 +56,6 @@ def test_base_urls_have_one_form(value: object, urls: tuple[str, ...]) -> None:
         ("BASE_URL", "ftp://a", "http(s) URLs"),
         ("BASE_URL", "", "http(s) URLs"),
         ("BASE_URL", "http://a:port", "http(s) URLs"),
-        ("BASE_URL", "http://me:secret@a", "GENRM_API_KEY"),
         ("SERVER_BACKEND", "tgi", "vllm, sglang or openai"),
         ("USE_OFFLOAD", "1", "not built yet"),
         ("USE_OFFLOAD", "perhaps", "allowed: false"),
@@ -94,6 +93,26 @@ def test_the_api_key_is_never_printed() -> None:
         Settings.load(api_key=["sk-very-secret"])
     assert "sk-very-secret" not in str(caught.value)
     assert "GENRM_API_KEY was (hidden)" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk-sécret", "sk-secret\nx"])
+def test_a_key_that_no_header_can_hold_is_refused_unprinted(key: str) -> None:
+    with pytest.raises(SettingsError, match="printable ASCII") as caught:
+        Settings.load(api_key=key)
+    assert "cret" not in str(caught.value)
+
+
+def test_a_key_read_from_a_file_may_end_in_a_line_feed() -> None:
+    assert Settings.load(api_key=" sk-secret\n").api_key.get_secret_value() == "sk-secret"
+
+
+def test_credentials_in_a_url_are_refused_unprinted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENRM_BASE_URL", "http://a, http://me:secr3t@b:1/v1")
+    with pytest.raises(SettingsError) as caught:
+        Settings.load()
+    assert "secr3t" not in str(caught.value)
+    assert "GENRM_BASE_URL was 'http://a, http://***@b:1/v1'" in str(caught.value)
+    assert "use GENRM_API_KEY" in str(caught.value)
 
 
 def test_settings_are_values() -> None:
