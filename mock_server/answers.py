@@ -6,15 +6,15 @@ error rate from 5 % to 10 % flips some verdicts and leaves every other answer as
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from mock_server import critiques, oracles
 from mock_server.draws import Draws
-from mock_server.prompts import PromptFormat, canonical, recognise
-from mock_server.scenario import OracleEntry, Scenario, TextMatch
+from mock_server.matching import matcher
+from mock_server.prompts import PromptFormat, recognise
+from mock_server.scenario import OracleEntry, Scenario
 from mock_server.scenario_files import ScenarioError, read_jsonl
 from mock_server.tokens import Message
 
@@ -92,7 +92,7 @@ def answer(messages: Sequence[Message], scenario: Scenario, seed: int = 0) -> An
 
 def _oracle(entry: OracleEntry, mark: str) -> oracles.Oracle:
     if entry.rules is not None:
-        return oracles.by_rules((_matcher(r.problem, mark), _matcher(r.solution, mark), r.verdict) for r in entry.rules)
+        return oracles.by_rules((matcher(r.problem, mark), matcher(r.solution, mark), r.verdict) for r in entry.rules)
     if entry.pairs is not None:
         return oracles.by_pairs((p.problem, p.solution, p.verdict) for p in entry.pairs)
     if entry.pairs_file is not None:
@@ -105,14 +105,6 @@ def _oracle(entry: OracleEntry, mark: str) -> oracles.Oracle:
         return oracles.by_arithmetic()
     # `arithmetic: false` and `default: none` know nothing.
     return oracles.always(entry.default)
-
-
-def _matcher(match: TextMatch | None, mark: str) -> oracles.Matcher:
-    if match is None:
-        return None
-    if match.regex is not None:
-        return re.compile(match.regex)
-    return canonical(match.contains or "", mark)
 
 
 __all__ = ["Answer", "Judge", "ScenarioError", "Shape", "answer"]

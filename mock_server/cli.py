@@ -20,6 +20,7 @@ Examples:
   genrm-mock --port 8000 --served-model-name my-judge
   genrm-mock --scenario my.yaml --seed 7
   VLLM_SERVER_DEV_MODE=1 genrm-mock --tokens-per-second 200
+  genrm-mock validate my.yaml
   curl http://127.0.0.1:30000/v1/models
 
 The flags are named like vLLM's. VLLM_SERVER_DEV_MODE=1 turns on /sleep, /wake_up, /is_sleeping, /pause, /resume,
@@ -27,8 +28,9 @@ The flags are named like vLLM's. VLLM_SERVER_DEV_MODE=1 turns on /sleep, /wake_u
 """
 
 
-@app.command(help=_HELP)
-def main(
+@app.callback(help=_HELP, invoke_without_command=True)
+def serve(
+    context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on. Keep it local: the API key guards /v1 only.")] = (
         "127.0.0.1"
     ),
@@ -54,11 +56,17 @@ def main(
     tokens_per_second: Annotated[
         float | None, typer.Option(min=0.001, help="Speed of each generation; without it answers come at once.")
     ] = None,
+    control: Annotated[
+        bool, typer.Option("--control/--no-control", help="The control API under /_mock: state, journal, faults.")
+    ] = True,
 ) -> None:
     """Check everything, bind the port, then serve until a signal comes."""
+    if context.invoked_subcommand:
+        return
     # Imported here so that --help and shell completion are instant.
+    from mock_server.http_server import HttpServer, bind
     from mock_server.scenario_files import ScenarioError
-    from mock_server.server import HttpServer, Mock, ServerConfig, bind
+    from mock_server.server import Mock, ServerConfig
 
     dev_mode = os.environ.get("VLLM_SERVER_DEV_MODE", "0") == "1"
     config = ServerConfig(
@@ -70,6 +78,7 @@ def main(
         api_key=api_key,
         dev_mode=dev_mode,
         request_id_headers=enable_request_id_headers,
+        control=control,
     )
     try:
         mock = Mock(config)
@@ -89,7 +98,22 @@ def main(
         f"genrm-mock: dev mode {'on: /sleep, /wake_up, ...' if dev_mode else 'off (VLLM_SERVER_DEV_MODE=1)'}"
     )
     sys.stdout.flush()
-    HttpServer(mock.app).run([listener])
+    HttpServer(mock).run([listener])
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.yaml...", help="Scenarios to look through.")],
+) -> None:
+    """Look a scenario through: mistakes, and rules and faults that can never match. Exits with 1 if there are any."""
+    from mock_server.lint import findings
+
+    found = [finding for path in files for finding in findings(path)]
+    for finding in found:
+        typer.echo(finding)
+    if found:
+        raise typer.Exit(1)
+    typer.echo(f"genrm-mock: nothing to say against {', '.join(map(str, files))}")
 
 
 def _fail(message: str, code: int) -> None:

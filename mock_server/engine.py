@@ -10,6 +10,7 @@ import asyncio
 import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mock_server.errors import EngineCallError
 
@@ -32,6 +33,16 @@ class Mode(str, enum.Enum):
     ABORT = "abort"
     WAIT = "wait"
     KEEP = "keep"
+
+
+class Snapshot(NamedTuple):
+    """The engine at one moment. `running` and `waiting` count requests, not choices."""
+
+    dead: bool
+    scheduling: str
+    asleep: tuple[str, ...]
+    running: int
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,8 @@ class Generation:
     def __init__(self, request_id: str, plans: Sequence[Plan]) -> None:
         self.request_id = request_id
         self.choices = [Choice(plan) for plan in plans]
+        self.failed = False
+        """Whether the engine died on it."""
         self._due = 0.0
         self._news = asyncio.Event()
 
@@ -117,6 +130,7 @@ class Engine:
         self.tokens_per_second = tokens_per_second
         self.scheduling = Scheduling.RUN
         self.asleep: set[str] = set()
+        self.dead = False
         # Dictionaries as ordered sets.
         self._waiting: dict[Generation, None] = {}
         self._running: dict[Generation, None] = {}
@@ -146,11 +160,19 @@ class Engine:
         """Choices that wait for the engine to wake or to be resumed."""
         return sum(generation.unfinished for generation in list(self._waiting))
 
+    def snapshot(self) -> Snapshot:
+        """The state now, in so few words that it costs nothing to keep one with every request."""
+        return Snapshot(
+            self.dead, self.scheduling.value, tuple(sorted(self.asleep)), len(self._running), len(self._waiting)
+        )
+
     # --- requests ---
 
     def submit(self, generation: Generation) -> None:
-        """Start a generation, or let it wait while the engine is paused or asleep."""
-        if self.is_paused:
+        """Start a generation, or let it wait while the engine is paused or asleep. A dead engine fails it."""
+        if self.dead:
+            self._fail([generation])
+        elif self.is_paused:
             self._waiting[generation] = None
         else:
             self._start(generation)
@@ -172,6 +194,26 @@ class Engine:
         names = list(request_ids)
         self._end([generation for generation in generations if generation.request_id in names], "abort")
         return len(names)
+
+    # --- death ---
+
+    def die(self) -> None:
+        """Fail everything in flight, and whatever comes until `restart` (contract section 3, "Engine death")."""
+        self.dead = True
+        self._fail([*self._waiting, *self._running])
+
+    def restart(self) -> None:
+        """A fresh engine: awake and running, with nothing in flight."""
+        self._fail([*self._waiting, *self._running])
+        self.dead = False
+        self.asleep = set()
+        self.scheduling = Scheduling.RUN
+        self._settle()
+
+    def _fail(self, generations: Sequence[Generation]) -> None:
+        for generation in generations:
+            generation.failed = True
+        self._end(generations, "error")
 
     # --- pausing and sleeping ---
 

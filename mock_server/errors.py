@@ -32,6 +32,10 @@ class EngineCallError(Exception):
         super().__init__(f"Call to {method} method failed: {reason}")
 
 
+ENGINE_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+"""What a request gets to read whose engine died (contract section 3)."""
+
+
 class UnreadableBody(Exception):
     """The body is not text, or too deeply nested to be read."""
 

@@ -17,8 +17,8 @@ from mock_server import wire
 from mock_server.answers import Judge
 from mock_server.bodies import ChatWriter, CompletionWriter, Writer
 from mock_server.engine import Engine, Generation, Plan
-from mock_server.errors import ApiError, UnreadableBody
-from mock_server.journal import Exchange, Journal
+from mock_server.errors import ENGINE_DEAD, ApiError, UnreadableBody
+from mock_server.journal import Exchange
 from mock_server.requests import CompletionRequest, Limits, read_chat, read_completion
 from mock_server.sampling import plan
 
@@ -28,10 +28,8 @@ Reader = Callable[[dict[str, Any], Limits], CompletionRequest]
 class OpenAIApi:
     """The endpoints under /v1 of one server."""
 
-    def __init__(self, engine: Engine, judge: Judge, journal: Journal, limits: Limits, fingerprint: str) -> None:
+    def __init__(self, engine: Engine, limits: Limits, fingerprint: str) -> None:
         self.engine = engine
-        self.judge = judge
-        self.journal = journal
         self.limits = limits
         self.fingerprint = fingerprint
 
@@ -73,9 +71,10 @@ class OpenAIApi:
         return wire.body({"object": "list", "data": [model]})
 
     async def _journaled(self, http: Request, read: Reader, kind: type[Writer]) -> Response:
-        exchange = self.journal.open(http.url.path)
+        exchange: Exchange = http.scope["mock.exchange"]  # opened by the Stage, which every request passes
         try:
-            request = read(await wire.read_object(http), self.limits)
+            exchange.body = await wire.read_object(http)
+            request = read(exchange.body, self.limits)
         except ApiError as error:
             exchange.status = error.status
             raise
@@ -91,7 +90,8 @@ class OpenAIApi:
         request_id = f"{kind.id_prefix}-{os.urandom(8).hex() if name is None else name}"
         exchange.request_id = request_id
         exchange.messages = [message for prompt in request.prompts for message in prompt.messages]
-        generation = Generation(request_id, self._plans(request))
+        judge: Judge = http.scope["mock.judge"]
+        generation = Generation(request_id, self._plans(request, judge, exchange))
         self.engine.submit(generation)
         writer = kind(request_id, self.limits.model, self.fingerprint, request)
         if request.stream:
@@ -100,15 +100,19 @@ class OpenAIApi:
         if not generation.finished:
             await self._until_finished(http.receive, generation)
         _note(exchange, generation)
+        if generation.failed:
+            exchange.status = 500
+            return wire.error_body(500, "InternalServerError", ENGINE_DEAD)
         return wire.body(writer.whole(generation.choices))
 
-    def _plans(self, request: CompletionRequest) -> list[Plan]:
+    def _plans(self, request: CompletionRequest, judge: Judge, exchange: Exchange) -> list[Plan]:
         plans: list[Plan] = []
         for prompt in request.prompts:
             room = max(1, self.limits.max_model_len - prompt.tokens)
             limit = min(room, request.sampling.max_tokens or room)
             for index in range(request.sampling.n):
-                answer = self.judge.answer(prompt.messages, request.sampling.salt(index))
+                answer = judge.answer(prompt.messages, request.sampling.salt(index))
+                exchange.answers.append(answer)
                 plans.append(plan(answer, request.sampling, limit))
         return plans
 
@@ -122,7 +126,9 @@ class OpenAIApi:
     ) -> AsyncGenerator[bytes, None]:
         async with self._dropped_with_client(receive, generation):
             await generation.news()
-            yield writer.opening(generation.choices)
+            opening = writer.opening(generation.choices)
+            if not generation.failed:
+                yield opening
             while True:
                 finished = generation.finished
                 said = writer.pieces(generation.choices)
@@ -132,6 +138,9 @@ class OpenAIApi:
                     yield said
                 await generation.news()
         _note(exchange, generation)
+        if generation.failed:
+            yield wire.event(wire.error_object(500, "InternalServerError", ENGINE_DEAD)) + wire.DONE
+            return
         yield said + writer.closing(generation.choices) + wire.DONE
 
     @asynccontextmanager

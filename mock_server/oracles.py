@@ -5,12 +5,12 @@ An oracle is a function of a Case; it gives True, False, or None when it does no
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mock_server import arithmetic
 from mock_server.final_answers import final_answer, normalised
+from mock_server.matching import Matcher, MatchIndex
 from mock_server.prompts import JudgePrompt, canonical
 
 
@@ -28,8 +28,6 @@ class Case:
 
 
 Oracle = Callable[[Case], "bool | None"]
-Matcher = str | re.Pattern[str] | None
-"""What a text must contain: a canonical substring, a pattern, or anything."""
 
 
 def first_known(oracles: Sequence[Oracle], case: Case) -> bool | None:
@@ -42,14 +40,13 @@ def first_known(oracles: Sequence[Oracle], case: Case) -> bool | None:
 
 
 def by_rules(rules: Iterable[tuple[Matcher, Matcher, bool]]) -> Oracle:
-    """(problem, solution, verdict) triples, the first match wins. 1,000 plain rules take about 0.1 ms."""
+    """(problem, solution, verdict) triples, the first match wins. 1,000 plain rules cost what 10 do (matching.py)."""
     table = tuple(rules)
+    index = MatchIndex([(problem, solution) for problem, solution, _ in table])
 
     def oracle(case: Case) -> bool | None:
-        for problem, solution, verdict in table:
-            if _matches(problem, case.problem) and _matches(solution, case.solution):
-                return verdict
-        return None
+        at = next(index.matching((case.problem, case.solution)), None)
+        return None if at is None else table[at][2]
 
     return oracle
 
@@ -79,9 +76,3 @@ def by_arithmetic() -> Oracle:
 def always(verdict: bool | None) -> Oracle:
     """The same for everything; None ends the search with "nobody knows"."""
     return lambda _case: verdict
-
-
-def _matches(matcher: Matcher, text: str) -> bool:
-    if matcher is None:
-        return True
-    return matcher in text if isinstance(matcher, str) else matcher.search(text) is not None

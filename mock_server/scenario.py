@@ -5,24 +5,14 @@ Here is only what a scenario may say; scenario_files.py reads it from YAML and e
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from mock_server.fault_schema import Fault
 from mock_server.prompts import MARK, PromptFormat
-
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+from mock_server.schema import Share, Strict, TextMatch
 
 
 def _existing_file(value: Path, info: ValidationInfo) -> Path:
@@ -34,46 +24,11 @@ def _existing_file(value: Path, info: ValidationInfo) -> Path:
     return path
 
 
-def _pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    return value
-
-
 def _none_as_null(value: Any) -> Any:
     return None if value == "none" else value
 
 
 DataFile = Annotated[Path, AfterValidator(_existing_file)]
-
-
-class Strict(BaseModel):
-    """A part of a scenario. Unknown fields are mistakes, not extras."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TextMatch(Strict):
-    """What a text must contain: a substring (also written as a bare string) or a match of a regular expression.
-
-    Both are compared with the canonical text (no mark, white space collapsed).
-    """
-
-    contains: str | None = None
-    regex: Annotated[str, AfterValidator(_pattern)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_string(cls, value: Any) -> Any:
-        return {"contains": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> TextMatch:
-        if (self.contains is None) == (self.regex is None):
-            raise ValueError("give one of: contains, regex")
-        return self
 
 
 class Rule(Strict):
@@ -164,6 +119,8 @@ class Scenario(Strict):
     errors: Errors = Errors()
     shapes: Shapes = Shapes()
     critique: Critique = Critique()
+    faults: list[Fault] = Field(default_factory=list)
+    """What goes wrong: the fault plan (fault_schema.py)."""
     prompt: Prompt = Prompt()
     unrecognised: str = "I can only judge solutions to math problems. Please send a problem and a solution."
     """The reply to whatever is not a judge's prompt."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +17,8 @@ from mock_server.scenario import Scenario
 DEFAULT_SCENARIO = Path(__file__).parent / "scenarios" / "default.yaml"
 
 Loc = tuple[int | str, ...]
+Locate = Callable[[Loc], tuple[int | None, Loc]]
+"""The line of a field, and the path to it as it was written."""
 _LONGEST_ECHO = 60
 
 
@@ -24,22 +26,28 @@ class ScenarioError(ValueError):
     """A scenario or one of its data files is wrong. The text holds one line per mistake: `file:line: field: what`."""
 
 
-def load_scenario(source: Scenario | dict[str, Any] | str | Path | None = None) -> Scenario:
+def load_scenario(source: Scenario | dict[str, Any] | str | Path | None = None, name: str = "scenario") -> Scenario:
     """A scenario from a YAML file, from plain data, or the one that is bundled (None).
 
-    Raises ScenarioError. Relative paths inside start at the file's folder, or at the working directory for plain data.
+    Raises ScenarioError. Relative paths inside start at the file's folder, or at the working directory for plain data,
+    whose mistakes come with `name` in the place of a file.
     """
     if isinstance(source, Scenario):
         return source
     if isinstance(source, dict):
-        return _validated(source, "scenario", None, Path())
-    path = DEFAULT_SCENARIO if source is None else Path(source)
+        return _validated(source, name, None, Path())
+    return read_scenario(DEFAULT_SCENARIO if source is None else Path(source))[0]
+
+
+def read_scenario(path: Path) -> tuple[Scenario, Locate]:
+    """The scenario in a YAML file, and where each of its fields stands. Raises ScenarioError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: cannot be read: {error}") from None
     node = _composed(text, path)
-    return _validated(_constructed(node), str(path), node, path.parent)
+    scenario = _validated(_constructed(node), str(path), node, path.parent)
+    return scenario, lambda loc: _placed(node, loc)
 
 
 def read_jsonl(path: Path, fields: dict[str, type | tuple[type, ...]]) -> Iterator[dict[str, Any]]:
@@ -129,7 +137,7 @@ def _explained(name: str, node: yaml.Node | None, detail: ErrorDetails) -> str:
     line, path = _placed(node, detail["loc"])
     where = f"{name}:{line}" if line else name
     field = ".".join(map(str, path))
-    return f"{where}: {field}: {_problem(detail)}" if field else f"{where}: {_problem(detail)}"
+    return ": ".join(filter(None, (where, field, _problem(detail))))
 
 
 def _placed(node: yaml.Node | None, loc: Loc) -> tuple[int | None, Loc]:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -24,20 +22,23 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from mock_server import wire
-from mock_server.answers import Judge
+from mock_server.control import ControlApi
 from mock_server.engine import Engine
 from mock_server.errors import ApiError, UnreadableBody
+from mock_server.fault_schema import EngineDeath
 from mock_server.gate import Gate
+from mock_server.http_server import HttpServer, bind
 from mock_server.journal import Exchange, Journal
 from mock_server.openai_api import OpenAIApi
 from mock_server.requests import Limits
 from mock_server.scenario import Scenario
 from mock_server.scenario_files import load_scenario
+from mock_server.scripts import Scripts
+from mock_server.stage import Stage
 from mock_server.vllm_api import VERSION, VllmApi
 
 START_SECONDS = 10
 STOP_SECONDS = 10
-_BACKLOG = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,12 @@ class ServerConfig:
     dev_mode: bool = True
     """What VLLM_SERVER_DEV_MODE=1 does: without it /sleep and its like are 404."""
     request_id_headers: bool = False
+    control: bool = True
+    """Whether the control API answers under /_mock."""
 
 
 class Mock:
-    """One mock server without its socket: engine, judge, journal and the ASGI app over them.
+    """One mock server without its socket: engine, scripts, journal and the ASGI app over them.
 
     Raises ScenarioError when the scenario is wrong.
     """
@@ -68,14 +71,25 @@ class Mock:
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
         self.engine = Engine(config.tokens_per_second)
-        self.judge = Judge(load_scenario(config.scenario), config.seed)
+        self.scripts = Scripts(config.scenario, config.seed)
         self.journal = Journal()
+        self.on_death: Callable[[float | None], None] | None = None
+        """What a server does whose engine has died: it stops listening, for so many seconds or for good (None)."""
         self.app = self._app()
+
+    def kill(self, death: EngineDeath) -> None:
+        """Let the engine die. In the server's own thread only."""
+        self.engine.die()
+        if self.on_death:
+            self.on_death(death.restart_after_s)
 
     def _app(self) -> Starlette:
         return Starlette(
             routes=self._routes(),
-            middleware=[Middleware(Gate, self.config.api_key, self.config.request_id_headers)],
+            middleware=[
+                Middleware(Gate, self.config.api_key, self.config.request_id_headers),
+                Middleware(Stage, self.engine, self.scripts, self.journal, self.kill),
+            ],
             exception_handlers={
                 ApiError: wire.on_api_error,
                 UnreadableBody: wire.on_unreadable_body,
@@ -89,7 +103,7 @@ class Mock:
         config = self.config
         digest = hashlib.blake2b(config.served_model_name.encode(errors="replace"), digest_size=4).hexdigest()
         limits = Limits(config.served_model_name, config.max_model_len)
-        openai = OpenAIApi(self.engine, self.judge, self.journal, limits, f"vllm-{VERSION}-{digest}")
+        openai = OpenAIApi(self.engine, limits, f"vllm-{VERSION}-{digest}")
         vllm = VllmApi(self.engine, config.served_model_name)
         routes = [
             _route("/v1/chat/completions", openai.chat, "POST"),
@@ -112,6 +126,9 @@ class Mock:
                 _route("/is_paused", vllm.is_paused, "GET"),
                 _route("/abort_requests", vllm.abort_requests, "POST"),
             ]
+        if config.control:
+            control = ControlApi(self.engine, self.scripts, self.journal, self.kill)
+            routes += [_route(path, endpoint, method) for method, path, endpoint in control.routes]
         return routes
 
     @asynccontextmanager
@@ -123,51 +140,6 @@ class Mock:
             clock.cancel()
             with suppress(asyncio.CancelledError):
                 await clock
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn on a socket that is already bound. It stops at once, whoever still waits for an answer."""
-
-    def __init__(self, app: Starlette) -> None:
-        self.ready = threading.Event()
-        config = uvicorn.Config(
-            app,
-            ws="none",
-            lifespan="on",
-            log_config=None,  # logging belongs to the caller; without any, errors go to stderr
-            log_level="error",
-            access_log=False,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=2,
-        )
-        super().__init__(config)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve."""
-        await super().startup(sockets)
-        self.ready.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End. Clients see their connections close, as when a real server is killed."""
-        for connection in list(self.server_state.connections):
-            # A request that hangs in a sleeping engine would hold the shutdown up for ever.
-            connection.transport.close()
-        await super().shutdown(sockets)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A bound, listening socket; port 0 takes a free one. Raises OSError when the port is in use."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol by name: asyncio turns Nagle off only where it says TCP, and an answer is two writes (40 ms apart).
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 class MockServer:
@@ -199,11 +171,30 @@ class MockServer:
         """The completion requests so far, in order of arrival."""
         return self._mock.journal.exchanges
 
+    @property
+    def journal(self) -> list[Exchange]:
+        """Every POST so far, and what a fault befell, in order of arrival."""
+        return self._mock.journal.all
+
+    @contextmanager
+    def faults(self, *faults: dict[str, Any], scope: str = "") -> Iterator[None]:
+        """A fault plan for as long as the block lasts: entries as in a scenario's `faults:`. Raises ScenarioError."""
+        scripts = self._mock.scripts
+        before = scripts.own(scope)
+        scripts.set(scope, scripts.of(scope).with_faults(load_scenario({"faults": list(faults)}).faults))
+        try:
+            yield
+        finally:
+            if before:
+                scripts.set(scope, before)
+            else:
+                scripts.restore(scope)
+
     def start(self) -> MockServer:
         """Listen. Raises OSError when the port is in use, RuntimeError when the server does not come up."""
         listener = bind(self.host, self.port)
         self.port = listener.getsockname()[1]
-        self._server = HttpServer(self._mock.app)
+        self._server = HttpServer(self._mock)
         name = f"mock-server-{self.port}"
         self._thread = threading.Thread(target=self._server.run, args=([listener],), name=name, daemon=True)
         self._thread.start()

@@ -39,7 +39,12 @@ def event(value: Any) -> bytes:
 
 def error_body(status: int, kind: str, message: str, param: str | None = None) -> Response:
     """An error as vLLM words it."""
-    return body({"error": {"message": message, "type": kind, "param": param, "code": status}}, status)
+    return body(error_object(status, kind, message, param), status)
+
+
+def error_object(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
+    """What an error's body says; also the data of an error event in a stream."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": status}}
 
 
 async def on_api_error(_request: Request, error: Exception) -> Response:

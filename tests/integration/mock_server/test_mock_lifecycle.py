@@ -188,6 +188,41 @@ class TestCommand:
         assert (process.returncode, out) == (1, "")
         assert err == f"genrm-mock: cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
+    def test_validate(self, start: Start, tmp_path: Path) -> None:
+        path = tmp_path / "mine.yaml"
+        path.write_text("faults:\n  - {fault: hang}\n  - {fault: close}\n", encoding="utf-8")
+        good = tmp_path / "good.yaml"
+        good.write_text("faults:\n  - {fault: hang}\n", encoding="utf-8")
+        process = start("validate", str(path), str(good))
+        finding = f"{path}:3: faults.1: can never fire: faults.0 takes every such call first\n"
+        assert process.communicate(timeout=60) == (finding, "")
+        assert process.returncode == 1
+        process = start("validate", str(good))
+        assert process.communicate(timeout=60) == (f"genrm-mock: nothing to say against {good}\n", "")
+        assert process.returncode == 0
+
+    def test_death_of_the_command_s_server(self, start: Start, until: Callable[..., None]) -> None:
+        process = start("--port", "0")
+        url, _ = url_of(process)
+        httpx.post(url + "/_mock/kill?restart_after_s=0.01")
+
+        def alive() -> bool:
+            try:
+                return httpx.get(url + "/health").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        until(alive)
+        httpx.post(url + "/_mock/kill")
+        assert not alive()
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=60) == ("", "")
+        assert process.returncode == 0
+
+    def test_without_control(self, start: Start) -> None:
+        url, _ = url_of(start("--port", "0", "--no-control"))
+        assert httpx.get(url + "/_mock/state").status_code == 404
+
     def test_help(self, start: Start) -> None:
         process = start("--help")
         out, _ = process.communicate(timeout=60)

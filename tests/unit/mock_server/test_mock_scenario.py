@@ -34,7 +34,8 @@ def refused(tmp_path: Path, text: str) -> str:
         ),
         (
             "nonsense: 1\n",
-            "s.yaml:1: nonsense: unknown field; allowed here: oracle, errors, shapes, critique, prompt, unrecognised",
+            "s.yaml:1: nonsense: unknown field; "
+            "allowed here: oracle, errors, shapes, critique, faults, prompt, unrecognised",
         ),
         (
             "oracle:\n  - rules:\n      - {problem: eggs, verdict: true}\n      - {problem: ducks}\n",

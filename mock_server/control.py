@@ -1,0 +1,223 @@
+"""The control API under /_mock: what a test asks of the mock that no real server would answer.
+
+It needs no API key, is in no journal, and no fault befalls it. `X-Mock-Scope` (or ?scope=) says whose journal, scenario
+and fault plan are meant; without it everybody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mock_server import wire
+from mock_server.engine import Engine
+from mock_server.errors import ApiError
+from mock_server.fault_schema import EngineDeath
+from mock_server.fields import Fields
+from mock_server.journal import Journal
+from mock_server.scenario_files import ScenarioError, load_scenario
+from mock_server.scripts import Script, Scripts
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+WAIT_SECONDS = 30.0
+_LOOK_SECONDS = 0.005
+_COUNTS = ("running", "waiting", "requests", "answered")
+_FLAGS = ("is_sleeping", "is_paused", "dead")
+
+
+class ControlApi:
+    """The endpoints of one server's control API."""
+
+    def __init__(self, engine: Engine, scripts: Scripts, journal: Journal, kill: Callable[[EngineDeath], None]) -> None:
+        self.engine = engine
+        self.scripts = scripts
+        self.journal = journal
+        self.kill = kill
+        self._started = time.monotonic()
+
+    @property
+    def routes(self) -> list[tuple[str, str, Endpoint]]:
+        """Method, path and endpoint of each."""
+        return [
+            ("GET", "/_mock/state", self.state),
+            ("GET", "/_mock/wait", self.wait),
+            ("GET", "/_mock/journal", self.get_journal),
+            ("DELETE", "/_mock/journal", self.delete_journal),
+            ("POST", "/_mock/reset", self.reset),
+            ("DELETE", "/_mock/reset", self.reset),
+            ("GET", "/_mock/scenario", self.get_scenario),
+            ("PUT", "/_mock/scenario", self.put_scenario),
+            ("DELETE", "/_mock/scenario", self.delete_scenario),
+            ("GET", "/_mock/faults", self.get_faults),
+            ("PUT", "/_mock/faults", self.put_faults),
+            ("DELETE", "/_mock/faults", self.delete_faults),
+            ("POST", "/_mock/kill", self.post_kill),
+        ]
+
+    # --- looking ---
+
+    async def state(self, request: Request) -> Response:
+        """GET /_mock/state"""
+        return wire.body(self._state(_scope(request)))
+
+    async def wait(self, request: Request) -> Response:
+        """GET /_mock/wait?running=2&is_sleeping=true&timeout_s=5: until all of it holds; 408 if it does not in time.
+
+        A count holds when there are at least so many; 0 when there are none.
+        """
+        fields = Fields(request.query_params, "query")
+        counts = {name: fields.integer(name) for name in _COUNTS if name in fields.values}
+        flags = {name: fields.boolean(name) for name in _FLAGS if name in fields.values}
+        timeout = fields.number("timeout_s")
+        unknown = set(fields.values) - {*_COUNTS, *_FLAGS, "timeout_s", "scope"}
+        for name in sorted(unknown):
+            fields.reject("extra_forbidden", name, f"Give some of: {', '.join((*_COUNTS, *_FLAGS))}", name)
+        fields.check()
+        end = time.monotonic() + (WAIT_SECONDS if timeout is None else timeout)
+        scope = _scope(request)
+        while not self._holds(scope, counts, flags):
+            if time.monotonic() >= end:
+                return wire.body(self._state(scope), 408)
+            await asyncio.sleep(_LOOK_SECONDS)
+        return wire.body(self._state(scope))
+
+    async def get_journal(self, request: Request) -> Response:
+        """GET /_mock/journal?scope=&path=&after=N"""
+        fields = Fields(request.query_params, "query")
+        after, path = fields.integer("after") or 0, fields.string("path")
+        fields.check()
+        exchanges = self.journal.select(_scope(request) or None, path, after)
+        return wire.body({"exchanges": [exchange.as_json() for exchange in exchanges]})
+
+    def _state(self, scope: str) -> dict[str, Any]:
+        engine, script = self.engine, self.scripts.of(scope)
+        return {
+            "engine": {
+                "dead": engine.dead,
+                "scheduling": engine.scheduling.value,
+                "is_paused": engine.is_paused,
+                "is_sleeping": engine.is_sleeping,
+                "asleep": sorted(engine.asleep),
+            },
+            **self._counts(scope),
+            "scope": scope,
+            "scopes": self.scripts.scopes,
+            "scenario": script.name,
+            "seed": self.scripts.seed,
+            "faults": len(script.plan.faults),
+            "uptime_s": time.monotonic() - self._started,
+        }
+
+    def _counts(self, scope: str) -> dict[str, int]:
+        """Of requests, in the scope as far as it can be told: the engine knows no scopes."""
+        exchanges = [exchange for exchange in self.journal.exchanges if not scope or exchange.scope == scope]
+        return {
+            "running": self.engine.running,
+            "waiting": self.engine.waiting,
+            "requests": len(exchanges),
+            "answered": sum(exchange.seconds is not None for exchange in exchanges),
+            "faulted": sum(bool(exchange.faults) for exchange in exchanges),
+        }
+
+    def _holds(self, scope: str, counts: dict[str, int | None], flags: dict[str, bool]) -> bool:
+        if any(getattr(self.engine, name) is not wanted for name, wanted in flags.items()):
+            return False
+        if not counts:
+            return True
+        there = self._counts(scope)
+        return all((there[name] >= wanted) if wanted else not there[name] for name, wanted in counts.items())
+
+    # --- changing ---
+
+    async def delete_journal(self, request: Request) -> Response:
+        """DELETE /_mock/journal"""
+        self.journal.clear(_scope(request) or None)
+        return wire.body({"status": "cleared"})
+
+    async def reset(self, request: Request) -> Response:
+        """POST or DELETE /_mock/reset: journal and counts of calls from nothing; in no scope, the engine awake, too."""
+        scope = _scope(request)
+        self.journal.clear(scope or None)
+        self.scripts.clear_counts(scope or None)
+        if not scope and not self.engine.dead:
+            # Others share the engine: a scope leaves it alone. Waking all of it also resumes.
+            self.engine.wake_up()
+        return wire.body({"status": "reset"})
+
+    async def get_scenario(self, request: Request) -> Response:
+        """GET /_mock/scenario"""
+        return wire.body(_shown(self.scripts.of(_scope(request))))
+
+    async def put_scenario(self, request: Request) -> Response:
+        """PUT /_mock/scenario with a scenario as JSON; what it leaves out is default. A wrong one changes nothing."""
+        data = await wire.read_object(request)
+        script = _checked(lambda: Script.of(load_scenario(data, name=""), self.scripts.seed, "control"))
+        self.scripts.set(_scope(request), script)
+        return wire.body(_shown(script))
+
+    async def delete_scenario(self, request: Request) -> Response:
+        """DELETE /_mock/scenario: back to the one of the start."""
+        self.scripts.restore(_scope(request))
+        return await self.get_scenario(request)
+
+    async def get_faults(self, request: Request) -> Response:
+        """GET /_mock/faults"""
+        return wire.body({"faults": _faults(self.scripts.of(_scope(request)))})
+
+    async def put_faults(self, request: Request) -> Response:
+        """PUT /_mock/faults with a list of faults, or {"faults": [...]}. A wrong one changes nothing."""
+        data = _json(await request.body())
+        faults = data["faults"] if isinstance(data, dict) and set(data) == {"faults"} else data
+        scope = _scope(request)
+        script = _checked(lambda: self.scripts.of(scope).with_faults(load_scenario({"faults": faults}, name="").faults))
+        self.scripts.set(scope, script)
+        return wire.body({"faults": _faults(script)})
+
+    async def delete_faults(self, request: Request) -> Response:
+        """DELETE /_mock/faults: back to the plan of the scenario of the start."""
+        self.scripts.restore_faults(_scope(request))
+        return await self.get_faults(request)
+
+    async def post_kill(self, request: Request) -> Response:
+        """POST /_mock/kill?restart_after_s=1: the engine dies now, as by the fault engine_death."""
+        fields = Fields(request.query_params, "query")
+        seconds = fields.number("restart_after_s")
+        if seconds is not None and not 0 <= seconds <= 86_400:
+            fields.reject("range", "restart_after_s", "Input should be from 0 to 86400", seconds)
+        fields.check()
+        self.kill(EngineDeath(restart_after_s=seconds))
+        return wire.body({"status": "dead"})
+
+
+def _scope(request: Request) -> str:
+    return request.query_params.get("scope") or request.headers.get("x-mock-scope", "")
+
+
+def _shown(script: Script) -> dict[str, Any]:
+    scenario = script.scenario.model_dump(mode="json", exclude={"faults"}, exclude_unset=True)
+    return {"name": script.name, "scenario": {**scenario, "faults": _faults(script)}}
+
+
+def _faults(script: Script) -> list[dict[str, Any]]:
+    return [fault.model_dump(mode="json", exclude_none=True) for fault in script.plan.faults]
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise ApiError(400, "ScenarioError", f"not JSON: {error}") from None
+
+
+def _checked(make: Callable[[], Script]) -> Script:
+    try:
+        return make()
+    except ScenarioError as error:
+        field = str(error).partition(": ")[0]
+        raise ApiError(400, "ScenarioError", str(error), field) from None

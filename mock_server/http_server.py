@@ -1,0 +1,132 @@
+"""uvicorn on a socket of our own, with what it does not do by itself: stop at once, die, and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+if TYPE_CHECKING:
+    from mock_server.server import Mock
+
+_BACKLOG = 2048
+_LAST_WORDS_SECONDS = 1.0
+"""How long a dead server has for telling its clients. Whoever still waits then is hung up on."""
+
+
+class KeepsTransport:
+    """A part of a protocol: puts the transport into the state of each request; faults need it (fault_acts.py)."""
+
+    app_state: dict[str, Any]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self.app_state = {**self.app_state, "transport": transport}
+        super().connection_made(transport)  # type: ignore[misc] # it is mixed into uvicorn's
+
+
+class Protocol(KeepsTransport, AutoHTTPProtocol):  # type: ignore[misc, valid-type] # chosen at run time: httptools or h11
+    """uvicorn's HTTP."""
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn on a socket that is already bound. It stops at once, whoever still waits for an answer."""
+
+    def __init__(self, mock: Mock) -> None:
+        self.ready = threading.Event()
+        self._mock = mock
+        self._address: tuple[str, int] = ("", 0)
+        self._death: asyncio.Task[None] | None = None
+        config = uvicorn.Config(
+            mock.app,
+            http=Protocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,  # logging belongs to the caller; without any, errors go to stderr
+            log_level="error",
+            access_log=False,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=2,
+        )
+        super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        self._address = self.servers[0].sockets[0].getsockname()[:2]
+        self._mock.on_death = self._die
+        self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End. Clients see their connections close, as when a real server is killed."""
+        if self._death:
+            self._death.cancel()
+            with suppress(asyncio.CancelledError, OSError):  # or somebody had taken the port
+                await self._death
+        self._hang_up()
+        await super().shutdown(sockets)
+
+    def _hang_up(self) -> None:
+        for connection in list(self.server_state.connections):
+            # A request that hangs in a sleeping engine would hold the shutdown up for ever.
+            connection.transport.close()
+
+    # --- death ---
+
+    def _die(self, restart_after: float | None) -> None:
+        if self._death and not self._death.done():
+            return  # already dead
+        # From here on connections are refused, not only once the clients in flight have been told.
+        for server in self.servers:
+            server.close()
+        self._death = asyncio.create_task(self._be_dead(restart_after))
+
+    async def _be_dead(self, restart_after: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        # Bound and not listening: connections are refused, and nobody else takes the port meanwhile.
+        with bound(*self._address) as place:
+            if self.server_state.tasks:
+                await asyncio.wait(set(self.server_state.tasks), timeout=_LAST_WORDS_SECONDS)
+            self._hang_up()
+            await (asyncio.Event().wait() if restart_after is None else asyncio.sleep(restart_after))
+            listener = place.dup()
+        self._mock.engine.restart()
+        listener.listen(_BACKLOG)
+        self.servers = [await loop.create_server(self._protocol, sock=listener, backlog=_BACKLOG)]
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A bound socket that does not listen yet; port 0 takes a free one. Raises OSError when the port is in use."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol by name: asyncio turns Nagle off only where it says TCP, and an answer is two writes (40 ms apart).
+    place = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind((host, port))
+    except OSError:
+        place.close()
+        raise
+    return place
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound, listening socket, as `bound`."""
+    listener = bound(host, port)
+    try:
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
