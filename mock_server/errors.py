@@ -5,6 +5,8 @@ ApiError             a refused request: status and error body
   invalid()          "Bad Request": a field of the wrong type, in pydantic's words
   unknown_model()    "NotFoundError"
 EngineCallError      a call into the engine failed: 500 (wake_up with a tag given twice)
+  WorkerError          ... in the worker under it (collective_rpc of an unknown method)
+GenerationError      a request died in the engine: 500, or an error event in its stream
 UnreadableBody       a body that cannot even be decoded: 400 {"detail": ...}
 """
 
@@ -12,6 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+MOST_PROBLEMS = 10
+"""So many problems of one request are spelt out, the others counted."""
 
 
 class ApiError(Exception):
@@ -30,6 +35,21 @@ class EngineCallError(Exception):
 
     def __init__(self, method: str, reason: object) -> None:
         super().__init__(f"Call to {method} method failed: {reason}")
+
+
+class WorkerError(EngineCallError):
+    """The worker process under the engine could not do what it was told."""
+
+    def __init__(self, method: str, reason: object) -> None:
+        worker = f"Worker failed with error '{reason}', please check the stack trace above for the root cause"
+        super().__init__(method, worker)
+
+
+class GenerationError(ApiError):
+    """The engine could not go on with one request; it lives on."""
+
+    def __init__(self) -> None:
+        super().__init__(500, "InternalServerError", "Internal server error")
 
 
 class UnreadableBody(Exception):
@@ -56,7 +76,10 @@ def bad_request(message: str, parameter: str | None = None, value: object = None
 def invalid(problems: Sequence[Problem]) -> ApiError:
     """The body or the query does not have the right types."""
     count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''}"
-    lines = "".join(f"\n  {dict(problem)}" for problem in problems)
+    lines = "".join(f"\n  {dict(problem)}" for problem in problems[:MOST_PROBLEMS])
+    if len(problems) > MOST_PROBLEMS:
+        more = len(problems) - MOST_PROBLEMS
+        lines += f"\n  ...and {more} more errors"
     return ApiError(400, "Bad Request", f"{count}:{lines}", problems[0]["loc"])
 
 

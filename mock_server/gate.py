@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+from time import monotonic
 
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mock_server.errors import EngineCallError
+from mock_server.traffic import Traffic
 from mock_server.wire import body, engine_error
 
 GUARDED = ("/v1", "/v2", "/inference", "/cohere")
@@ -20,23 +23,43 @@ class Gate:
     The order shows: a 401 and a 500 of an engine call carry no `vary` header.
     """
 
-    def __init__(self, app: ASGIApp, api_key: str | None = None, request_id_headers: bool = False) -> None:
+    def __init__(
+        self, app: ASGIApp, traffic: Traffic, api_key: str | None = None, request_id_headers: bool = False
+    ) -> None:
         self.app = app
+        self.traffic = traffic
         self.api_key = api_key.encode() if api_key else None
         self.request_id_headers = request_id_headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or refuse it."""
         if scope["type"] == "http":
-            await self._answer(scope, receive, send)
+            await self._counted(scope, receive, send)
         else:  # the server starts or stops
             await self.app(scope, receive, send)
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status, started = 500, monotonic()
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, sending)
+        finally:
+            self.traffic.add(scope["path"], scope["method"], status, monotonic() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.request_id_headers:
             send = _adding(send, b"x-request-id", _header(scope, b"x-request-id") or os.urandom(16).hex().encode())
         if self.api_key and not self._allows(scope, self.api_key):
             await body({"error": "Unauthorized"}, 401)(scope, receive, send)
+            return
+        if scope["method"] == "OPTIONS" and _is_preflight(scope):
+            await _preflight(scope)(scope, receive, send)
             return
         try:
             await self.app(scope, receive, _adding(send, b"vary", b"Origin"))
@@ -48,6 +71,24 @@ class Gate:
             return True
         scheme, _, key = (_header(scope, b"authorization") or b"").partition(b" ")
         return scheme.lower() == b"bearer" and secrets.compare_digest(key, api_key)
+
+
+def _is_preflight(scope: Scope) -> bool:
+    return bool(_header(scope, b"origin") and _header(scope, b"access-control-request-method"))
+
+
+def _preflight(scope: Scope) -> Response:
+    """No origin is allowed, as on the real server without --allowed-origins."""
+    asked = "Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network"
+    headers = {
+        "access-control-allow-methods": "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY",
+        "access-control-max-age": "600",
+        "vary": f"Origin, {asked}",
+    }
+    wanted = _header(scope, b"access-control-request-headers")
+    if wanted:
+        headers["access-control-allow-headers"] = wanted.decode("latin-1")
+    return PlainTextResponse("Disallowed CORS origin", 400, headers)
 
 
 def _header(scope: Scope, name: bytes) -> bytes | None:

@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from starlette.requests import Request
@@ -14,12 +16,14 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from mock_server import wire
-from mock_server.answers import Judge
+from mock_server.answers import Answer, Judge
 from mock_server.bodies import ChatWriter, CompletionWriter, Writer
+from mock_server.draws import Draws
 from mock_server.engine import Engine, Generation, Plan
-from mock_server.errors import ApiError, UnreadableBody
+from mock_server.errors import ApiError, GenerationError, UnreadableBody
 from mock_server.journal import Exchange, Journal
-from mock_server.requests import CompletionRequest, Limits, read_chat, read_completion
+from mock_server.prefix_cache import block_keys
+from mock_server.requests import CompletionRequest, Limits, Prompt, read_chat, read_completion
 from mock_server.sampling import plan
 
 Reader = Callable[[dict[str, Any], Limits], CompletionRequest]
@@ -34,6 +38,7 @@ class OpenAIApi:
         self.journal = journal
         self.limits = limits
         self.fingerprint = fingerprint
+        self._fresh = count()
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions"""
@@ -92,6 +97,7 @@ class OpenAIApi:
         exchange.request_id = request_id
         exchange.messages = [message for prompt in request.prompts for message in prompt.messages]
         generation = Generation(request_id, self._plans(request))
+        self.engine.stats.n.observe(request.sampling.n)
         self.engine.submit(generation)
         writer = kind(request_id, self.limits.model, self.fingerprint, request)
         if request.stream:
@@ -100,17 +106,39 @@ class OpenAIApi:
         if not generation.finished:
             await self._until_finished(http.receive, generation)
         _note(exchange, generation)
+        if generation.broken:
+            exchange.status = 500
+            raise GenerationError
         return wire.body(writer.whole(generation.choices))
 
     def _plans(self, request: CompletionRequest) -> list[Plan]:
         plans: list[Plan] = []
+        stats = self.engine.stats
         for prompt in request.prompts:
             room = max(1, self.limits.max_model_len - prompt.tokens)
             limit = min(room, request.sampling.max_tokens or room)
+            blocks = block_keys(prompt.text.encode(errors="replace"))
             for index in range(request.sampling.n):
-                answer = self.judge.answer(prompt.messages, request.sampling.salt(index))
-                plans.append(plan(answer, request.sampling, limit))
+                said = plan(self._answer(request, prompt, index), request.sampling, limit)
+                plans.append(replace(said, prompt_tokens=prompt.tokens, prompt_blocks=blocks))
+                stats.max_tokens.observe(limit)
+                stats.request_most_tokens.observe(said.tokens)
         return plans
+
+    def _answer(self, request: CompletionRequest, prompt: Prompt, index: int) -> Answer:
+        sampling = request.sampling
+        salt = sampling.salt(index)
+        fresh = not self.judge.scenario.repeatable and sampling.seed is None and sampling.temperature != 0
+        if fresh:
+            salt += f" request {next(self._fresh)}"
+        answer = self.judge.answer(prompt.messages, salt, turned=fresh)
+        constraint = sampling.constraint
+        if constraint is None:
+            return answer
+        choice = ""
+        if constraint.kind == "choice":
+            choice = Draws(self.judge.seed, prompt.messages, salt).pick("choice", constraint.value)
+        return Answer(constraint.text(answer, choice), shape=answer.shape, verdict=answer.verdict, truth=answer.truth)
 
     async def _until_finished(self, receive: Receive, generation: Generation) -> None:
         async with self._dropped_with_client(receive, generation):
@@ -132,7 +160,8 @@ class OpenAIApi:
                     yield said
                 await generation.news()
         _note(exchange, generation)
-        yield said + writer.closing(generation.choices) + wire.DONE
+        end = wire.error_event(GenerationError()) if generation.broken else writer.closing(generation.choices)
+        yield said + end + wire.DONE
 
     @asynccontextmanager
     async def _dropped_with_client(self, receive: Receive, generation: Generation) -> AsyncIterator[None]:

@@ -25,14 +25,19 @@ from starlette.routing import Route
 
 from mock_server import wire
 from mock_server.answers import Judge
+from mock_server.dev_api import DevApi
 from mock_server.engine import Engine
 from mock_server.errors import ApiError, UnreadableBody
 from mock_server.gate import Gate
 from mock_server.journal import Exchange, Journal
+from mock_server.metrics import Metrics
 from mock_server.openai_api import OpenAIApi
 from mock_server.requests import Limits
 from mock_server.scenario import Scenario
 from mock_server.scenario_files import load_scenario
+from mock_server.stats import EngineStats
+from mock_server.tokenize_api import TokenizeApi
+from mock_server.traffic import Traffic
 from mock_server.vllm_api import VERSION, VllmApi
 
 START_SECONDS = 10
@@ -67,15 +72,18 @@ class Mock:
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
-        self.engine = Engine(config.tokens_per_second)
+        self.engine = Engine(config.tokens_per_second, EngineStats(config.max_model_len))
+        self.traffic = Traffic()
         self.judge = Judge(load_scenario(config.scenario), config.seed)
         self.journal = Journal()
         self.app = self._app()
 
     def _app(self) -> Starlette:
+        routes = self._routes()
+        self.traffic.handlers = frozenset(route.path for route in routes)
         return Starlette(
-            routes=self._routes(),
-            middleware=[Middleware(Gate, self.config.api_key, self.config.request_id_headers)],
+            routes=routes,
+            middleware=[Middleware(Gate, self.traffic, self.config.api_key, self.config.request_id_headers)],
             exception_handlers={
                 ApiError: wire.on_api_error,
                 UnreadableBody: wire.on_unreadable_body,
@@ -90,7 +98,9 @@ class Mock:
         digest = hashlib.blake2b(config.served_model_name.encode(errors="replace"), digest_size=4).hexdigest()
         limits = Limits(config.served_model_name, config.max_model_len)
         openai = OpenAIApi(self.engine, self.judge, self.journal, limits, f"vllm-{VERSION}-{digest}")
-        vllm = VllmApi(self.engine, config.served_model_name)
+        vllm = VllmApi(self.engine, Metrics(self.engine, config.served_model_name, self.traffic))
+        tokenizer = TokenizeApi(limits)
+        dev = DevApi(self.engine, config.served_model_name)
         routes = [
             _route("/v1/chat/completions", openai.chat, "POST"),
             _route("/v1/completions", openai.completions, "POST"),
@@ -101,6 +111,10 @@ class Mock:
             _route("/version", vllm.version, "GET"),
             _route("/load", vllm.load, "GET"),
             _route("/metrics", vllm.metrics, "GET"),
+            _route("/metrics{_:path}", vllm.other_metrics),
+            _route("/tokenize", tokenizer.tokenize, "POST"),
+            _route("/detokenize", tokenizer.detokenize, "POST"),
+            _route("/is_scaling_elastic_ep", dev.is_scaling, "POST"),
         ]
         if config.dev_mode:
             routes += [
@@ -111,6 +125,14 @@ class Mock:
                 _route("/resume", vllm.resume, "POST"),
                 _route("/is_paused", vllm.is_paused, "GET"),
                 _route("/abort_requests", vllm.abort_requests, "POST"),
+                _route("/release_kv_cache_memory", vllm.release_kv_cache_memory, "POST"),
+                _route("/reset_prefix_cache", dev.reset_prefix_cache, "POST"),
+                _route("/reset_mm_cache", dev.reset_other_cache, "POST"),
+                _route("/reset_encoder_cache", dev.reset_other_cache, "POST"),
+                _route("/collective_rpc", dev.collective_rpc, "POST"),
+                _route("/server_info", dev.server_info, "GET"),
+                _route("/get_world_size", dev.world_size, "GET"),
+                _route("/weight_info", dev.weight_info, "GET"),
             ]
         return routes
 
@@ -229,6 +251,6 @@ class MockServer:
 
 def _route(path: str, endpoint: Any, *methods: str) -> Route:
     route = Route(path, endpoint, methods=list(methods))
-    # Starlette adds HEAD to every GET; the real server answers it with 405.
+    # Starlette adds HEAD to every GET; the real server answers it with 405. Without methods a route takes them all.
     route.methods = set(methods)
     return route

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +12,7 @@ from mock_server import wire
 from mock_server.engine import Engine, Mode
 from mock_server.errors import ApiError
 from mock_server.fields import Fields
+from mock_server.metrics import CONTENT_TYPE, OTHER_CONTENT_TYPE, Metrics
 
 VERSION = "0.32.0"
 _MODES = tuple(mode.value for mode in Mode)
@@ -19,9 +21,9 @@ _MODES = tuple(mode.value for mode in Mode)
 class VllmApi:
     """The endpoints of one server that are vLLM's own."""
 
-    def __init__(self, engine: Engine, model: str) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics) -> None:
         self.engine = engine
-        self.model = model
+        self._metrics = metrics
 
     # --- always there ---
 
@@ -38,12 +40,12 @@ class VllmApi:
         return wire.body({"server_load": 0})
 
     async def metrics(self, _request: Request) -> Response:
-        """GET /metrics: only the two gauges that say what is in flight."""
-        labels = f'{{engine="0",model_name="{self.model}"}}'
-        # What hangs in a sleeping engine is not "waiting" there: gauges move with engine steps only (section 4).
-        gauges = {"vllm:num_requests_running": self.engine.running, "vllm:num_requests_waiting": 0}
-        lines = [f"# TYPE {name} gauge\n{name}{labels} {float(value)}\n" for name, value in gauges.items()]
-        return Response("".join(lines), media_type="text/plain; version=1.0.0; charset=utf-8")
+        """GET /metrics"""
+        return Response(self._metrics.page(), media_type=CONTENT_TYPE)
+
+    async def other_metrics(self, _request: Request) -> Response:
+        """Any other method, and any path that begins with /metrics: the same page, in pieces."""
+        return wire.EventStream(_once(self._metrics.page()), OTHER_CONTENT_TYPE)
 
     # --- in dev mode ---
 
@@ -53,14 +55,22 @@ class VllmApi:
         level = _level(fields)
         mode = Mode(fields.one_of("mode", _MODES, Mode.ABORT.value))
         fields.check()
-        await self.engine.sleep(level, mode)
+        with self._metrics.operation("sleep"):
+            await self.engine.sleep(level, mode)
         return wire.body({"status": "sleeping", "level": level})
 
     async def wake_up(self, request: Request) -> Response:
         """POST /wake_up?tags=weights&tags=kv_cache"""
         tags = request.query_params.getlist("tags") or None
-        self.engine.wake_up(tags)
+        with self._metrics.operation("wake"):
+            self.engine.wake_up(tags)
         return wire.body({"status": "sleeping" if self.engine.asleep else "awake", "tags": tags})
+
+    async def release_kv_cache_memory(self, _request: Request) -> Response:
+        """POST /release_kv_cache_memory: always 500, for there is no GPU; without a pause for that reason."""
+        with self._metrics.operation("release_kv_cache_memory"):
+            self.engine.release_kv_cache_memory()
+        return wire.body({"status": "kv_cache_released"})
 
     async def is_sleeping(self, _request: Request) -> Response:
         """GET /is_sleeping"""
@@ -90,10 +100,16 @@ class VllmApi:
             body = json.loads(await request.body())
         except ValueError:
             raise ApiError(400, "Bad Request", "Invalid JSON format") from None
-        ids = body.get("request_ids") if isinstance(body, dict) else ()
-        if ids is not None and not (isinstance(ids, list) and all(isinstance(name, str) for name in ids)):
-            raise ApiError(400, "Bad Request", "Body must be an object; request_ids must be a list of strings")
+        if not isinstance(body, dict):
+            raise ApiError(400, "Bad Request", "Request body must be a JSON object")
+        ids = body.get("request_ids") or None
+        if not isinstance(ids, str | list | None):
+            return wire.body({"error": f"Failed to abort requests: '{type(ids).__name__}' object is not iterable"}, 500)
         return wire.body({"status": "aborted", "aborted": self.engine.abort(ids)})
+
+
+async def _once(data: bytes) -> AsyncGenerator[bytes, None]:
+    yield data
 
 
 def _level(fields: Fields) -> int:

@@ -37,6 +37,11 @@ def event(value: Any) -> bytes:
     return b"data: " + encode(value) + b"\n\n"
 
 
+def error_event(error: ApiError) -> bytes:
+    """An error that comes after the stream has begun."""
+    return event({"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.status}})
+
+
 def error_body(status: int, kind: str, message: str, param: str | None = None) -> Response:
     """An error as vLLM words it."""
     return body({"error": {"message": message, "type": kind, "param": param, "code": status}}, status)
@@ -117,11 +122,10 @@ class EventStream(Response):
     generator of the events does (openai_api.py).
     """
 
-    media_type = "text/event-stream"
-
-    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None], media_type: str = "text/event-stream") -> None:
         self.status_code = 200
         self.background = None
+        self.media_type = media_type
         self.events = events
         self.init_headers()
 
