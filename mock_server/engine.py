@@ -21,8 +21,6 @@ __all__ = ["Choice", "Engine", "Generation", "Mode", "Plan", "Scheduling"]
 MEMORY_TAGS = ("weights", "kv_cache")
 STEP_SECONDS = 0.01
 """How often a simulated generation advances."""
-DRAINED_SECONDS = 0.02
-"""How long a pause that has waited for requests takes after the last of them."""
 
 
 class Scheduling(enum.Enum):
@@ -123,10 +121,8 @@ class Engine:
             self.abort()
         self.scheduling = Scheduling.PAUSED_ALL if mode is Mode.KEEP else Scheduling.PAUSED_NEW
         self._settle()
-        if mode is Mode.WAIT and not self._idle.is_set():
+        if mode is Mode.WAIT:
             await self._idle.wait()
-            # The real server takes as long, so that the clients that were waited for have their answers first.
-            await asyncio.sleep(DRAINED_SECONDS)
         if clear_cache:
             if self.scheduling is Scheduling.PAUSED_ALL:
                 self._preempt()

@@ -32,39 +32,40 @@ class Gate:
         self.request_id_headers = request_id_headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or refuse it."""
-        if scope["type"] == "http":
-            await self._counted(scope, receive, send)
-        else:  # the server starts or stops
+        """Let a request through, or refuse it; then count it."""
+        if scope["type"] != "http":  # the server starts or stops
             await self.app(scope, receive, send)
-
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+            return
         status, started = 500, monotonic()
+        added: list[tuple[bytes, bytes]] = []
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
+        if self.request_id_headers:
+            added.append((b"x-request-id", _header(scope, b"x-request-id") or os.urandom(16).hex().encode()))
         try:
-            await self._answer(scope, receive, sending)
+            await self._answer(scope, receive, sending, added)
         finally:
             self.traffic.add(scope["path"], scope["method"], status, monotonic() - started)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.request_id_headers:
-            send = _adding(send, b"x-request-id", _header(scope, b"x-request-id") or os.urandom(16).hex().encode())
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, added: list[tuple[bytes, bytes]]) -> None:
+        """`added` are the headers that the answer will get besides its own."""
         if self.api_key and not self._allows(scope, self.api_key):
             await body({"error": "Unauthorized"}, 401)(scope, receive, send)
-            return
-        if scope["method"] == "OPTIONS" and _is_preflight(scope):
+        elif scope["method"] == "OPTIONS" and _is_preflight(scope):
             await _preflight(scope)(scope, receive, send)
-            return
-        try:
-            await self.app(scope, receive, _adding(send, b"vary", b"Origin"))
-        except EngineCallError as error:
-            await engine_error(error)(scope, receive, send)
+        else:
+            added.append((b"vary", b"Origin"))
+            try:
+                await self.app(scope, receive, send)
+            except EngineCallError as error:
+                added.pop()
+                await engine_error(error)(scope, receive, send)
 
     def _allows(self, scope: Scope, api_key: bytes) -> bool:
         if scope["method"] == "OPTIONS" or not scope["path"].startswith(GUARDED):
@@ -97,12 +98,3 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
         if key == name:
             return value
     return None
-
-
-def _adding(send: Send, name: bytes, value: bytes) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (name, value)]
-        await send(message)
-
-    return sending

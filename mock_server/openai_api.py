@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -120,7 +119,8 @@ class OpenAIApi:
             blocks = block_keys(prompt.text.encode(errors="replace"))
             for index in range(request.sampling.n):
                 said = plan(self._answer(request, prompt, index), request.sampling, limit)
-                plans.append(replace(said, prompt_tokens=prompt.tokens, prompt_blocks=blocks))
+                said.prompt_tokens, said.prompt_blocks = prompt.tokens, blocks
+                plans.append(said)
                 stats.max_tokens.observe(limit)
                 stats.request_most_tokens.observe(said.tokens)
         return plans

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 
@@ -15,6 +16,8 @@ from mock_server.fields import Fields
 from mock_server.metrics import CONTENT_TYPE, OTHER_CONTENT_TYPE, Metrics
 
 VERSION = "0.32.0"
+DRAINED_SECONDS = 0.02
+"""How long a pause that has waited for requests takes after the last of them."""
 _MODES = tuple(mode.value for mode in Mode)
 
 
@@ -57,6 +60,7 @@ class VllmApi:
         fields.check()
         with self._metrics.operation("sleep"):
             await self.engine.sleep(level, mode)
+            await _settled(mode)
         return wire.body({"status": "sleeping", "level": level})
 
     async def wake_up(self, request: Request) -> Response:
@@ -83,6 +87,7 @@ class VllmApi:
         clear_cache = fields.boolean("clear_cache", default=True)
         fields.check()
         await self.engine.pause(mode, clear_cache)
+        await _settled(mode)
         return wire.body({"status": "paused"})
 
     async def resume(self, _request: Request) -> Response:
@@ -106,6 +111,12 @@ class VllmApi:
         if not isinstance(ids, str | list | None):
             return wire.body({"error": f"Failed to abort requests: '{type(ids).__name__}' object is not iterable"}, 500)
         return wire.body({"status": "aborted", "aborted": self.engine.abort(ids)})
+
+
+async def _settled(mode: Mode) -> None:
+    """Who has waited for requests answers after them: the real server takes as long."""
+    if mode is Mode.WAIT:
+        await asyncio.sleep(DRAINED_SECONDS)
 
 
 async def _once(data: bytes) -> AsyncGenerator[bytes, None]:
