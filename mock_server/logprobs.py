@@ -82,12 +82,12 @@ def of_prompt(token_ids: Sequence[int], top: int) -> list[dict[str, Any] | None]
 
 
 def _logprob(number: int, token_id: int) -> float:
-    return -0.01 - (number * 31 + token_id * 7) % 50 / 1000
+    return -0.06 - (number * 31 + token_id * 7) % 50 / 1000
 
 
 def _likeliest(number: int, token_id: int, count: int) -> list[tuple[int, float]]:
     """The likeliest tokens of a position and their log probabilities, the said one first."""
-    others = [(token_id + _STEP * rank + rank // 4) % VOCABULARY for rank in range(1, count)]
+    others = [(token_id + _STEP * rank) % VOCABULARY for rank in range(1, count)]
     values = [_SECOND_LOGPROB + _NEXT_LOGPROB * rank for rank in range(len(others))]
     return [(token_id, _logprob(number, token_id)), *zip(others, values, strict=True)][:count]
 
