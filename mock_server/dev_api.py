@@ -15,6 +15,7 @@ from mock_server import wire
 from mock_server.engine import Engine
 from mock_server.errors import ApiError, WorkerError, bad_request
 from mock_server.fields import Fields
+from mock_server.versions import Profile
 
 _CONFIG_FORMATS = ("text", "json")
 
@@ -22,7 +23,8 @@ _CONFIG_FORMATS = ("text", "json")
 class DevApi:
     """Caches, worker calls and information of one server."""
 
-    def __init__(self, engine: Engine, model: str) -> None:
+    def __init__(self, engine: Engine, model: str, version: Profile) -> None:
+        self._profile = version
         self.engine = engine
         self.model = model
 
@@ -32,7 +34,8 @@ class DevApi:
         reset_running = fields.boolean("reset_running_requests")
         fields.boolean("reset_external")
         fields.check()
-        return wire.body({"success": self.engine.reset_prefix_cache(reset_running)})
+        success = self.engine.reset_prefix_cache(reset_running)
+        return wire.body({"success": success}) if self._profile.resets_say else Response()
 
     async def reset_other_cache(self, _request: Request) -> Response:
         """POST /reset_mm_cache, /reset_encoder_cache: 200 and empty; there is nothing in them."""

@@ -46,8 +46,12 @@ class Engine:
     finished the moment it starts. Otherwise `run` must be running, or `step` be called, for time to pass.
     """
 
-    def __init__(self, tokens_per_second: float | None = None, stats: EngineStats | None = None) -> None:
+    def __init__(
+        self, tokens_per_second: float | None = None, stats: EngineStats | None = None, wakes_at_once: bool = False
+    ) -> None:
         self.tokens_per_second = tokens_per_second
+        self.wakes_at_once = wakes_at_once
+        """Versions up to 0.23: any wake_up resumes the scheduler, whatever still sleeps."""
         self.scheduling = Scheduling.RUN
         self.asleep: set[str] = set()
         self.sleep_level: int | None = None
@@ -183,7 +187,7 @@ class Engine:
         memory = None if tags is None else [tag for tag in tags if tag != "scheduling"]
         if self.asleep and (memory is None or memory):
             self._wake_memory(memory)
-        if not self.asleep:
+        if not self.asleep or self.wakes_at_once:
             self.sleep_level = None
             self.resume()
 

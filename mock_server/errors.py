@@ -22,6 +22,9 @@ MOST_PROBLEMS = 10
 class ApiError(Exception):
     """A request that is refused, with what the client gets to read."""
 
+    problems: Sequence[Problem] = ()
+    """What is wrong with the types, where that is why."""
+
     def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.status = status
@@ -63,6 +66,12 @@ class Problem(dict[str, Any]):
         super().__init__(type=kind, loc=loc, msg=message, input=_summary(given))
         if ctx:
             self["ctx"] = ctx
+        self.given = given
+
+    def echoing(self) -> dict[str, Any]:
+        """The problem as versions before 0.32 say it: the place as a tuple, and all that was given."""
+        parts = [int(part) if part.isdecimal() else part for part in self["loc"].split(".")]
+        return {**self, "loc": tuple(parts), "input": self.given}
 
 
 def bad_request(message: str, parameter: str | None = None, value: object = None) -> ApiError:
@@ -75,12 +84,22 @@ def bad_request(message: str, parameter: str | None = None, value: object = None
 
 def invalid(problems: Sequence[Problem]) -> ApiError:
     """The body or the query does not have the right types."""
-    count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''}"
-    lines = "".join(f"\n  {dict(problem)}" for problem in problems[:MOST_PROBLEMS])
-    if len(problems) > MOST_PROBLEMS:
-        more = len(problems) - MOST_PROBLEMS
-        lines += f"\n  ...and {more} more errors"
-    return ApiError(400, "Bad Request", f"{count}:{lines}", problems[0]["loc"])
+    count = len(problems)
+    lines = [str(dict(problem)) for problem in problems[:MOST_PROBLEMS]]
+    if count > MOST_PROBLEMS:
+        lines.append(f"...and {count - MOST_PROBLEMS} more errors")
+    error = ApiError(400, "Bad Request", _listed(count, lines), problems[0]["loc"])
+    error.problems = problems
+    return error
+
+
+def echoed(problems: Sequence[Problem]) -> str:
+    """The message of such a refusal by a version that repeats the input."""
+    return _listed(len(problems), [str(problem.echoing()) for problem in problems])
+
+
+def _listed(count: int, lines: Sequence[str]) -> str:
+    return f"{count} validation error{'s' if count > 1 else ''}:" + "".join(f"\n  {line}" for line in lines)
 
 
 def wrong_media_type() -> ApiError:
@@ -89,9 +108,9 @@ def wrong_media_type() -> ApiError:
     return ApiError(400, "Bad Request", message)
 
 
-def unknown_model(model: str, served: str) -> ApiError:
-    """The request names a model that is not served."""
-    message = f"The model `{model}` does not exist. Valid aliases: {served}."
+def unknown_model(model: str, served: str | None) -> ApiError:
+    """The request names a model that is not served; `served` is named if given."""
+    message = f"The model `{model}` does not exist." + (f" Valid aliases: {served}." if served else "")
     return ApiError(404, "NotFoundError", message, "model")
 
 

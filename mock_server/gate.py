@@ -11,10 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mock_server.errors import EngineCallError
 from mock_server.traffic import Traffic
+from mock_server.versions import Profile
 from mock_server.wire import body, engine_error
-
-GUARDED = ("/v1", "/v2", "/inference", "/cohere")
-"""Only these paths ask for the API key. Sleep, wake_up and all of dev mode do not: that is the real server's hole."""
 
 
 class Gate:
@@ -24,10 +22,16 @@ class Gate:
     """
 
     def __init__(
-        self, app: ASGIApp, traffic: Traffic, api_key: str | None = None, request_id_headers: bool = False
+        self,
+        app: ASGIApp,
+        traffic: Traffic,
+        version: Profile,
+        api_key: str | None = None,
+        request_id_headers: bool = False,
     ) -> None:
         self.app = app
         self.traffic = traffic
+        self.profile = version
         self.api_key = api_key.encode() if api_key else None
         self.request_id_headers = request_id_headers
 
@@ -58,17 +62,20 @@ class Gate:
         if self.api_key and not self._allows(scope, self.api_key):
             await body({"error": "Unauthorized"}, 401)(scope, receive, send)
         elif scope["method"] == "OPTIONS" and _is_preflight(scope):
-            await _preflight(scope)(scope, receive, send)
+            await _preflight(scope, self.profile.any_origin)(scope, receive, send)
         else:
             added.append((b"vary", b"Origin"))
+            if self.profile.any_origin and _header(scope, b"origin"):
+                added += ((b"access-control-allow-origin", b"*"), (b"access-control-allow-credentials", b"true"))
             try:
                 await self.app(scope, receive, send)
             except EngineCallError as error:
-                added.pop()
+                added.remove((b"vary", b"Origin"))
                 await engine_error(error)(scope, receive, send)
 
     def _allows(self, scope: Scope, api_key: bytes) -> bool:
-        if scope["method"] == "OPTIONS" or not scope["path"].startswith(GUARDED):
+        # Sleep, wake_up and all of dev mode are not guarded: that is the real server's hole.
+        if scope["method"] == "OPTIONS" or not scope["path"].startswith(self.profile.guarded):
             return True
         scheme, _, key = (_header(scope, b"authorization") or b"").partition(b" ")
         return scheme.lower() == b"bearer" and secrets.compare_digest(key, api_key)
@@ -78,8 +85,8 @@ def _is_preflight(scope: Scope) -> bool:
     return bool(_header(scope, b"origin") and _header(scope, b"access-control-request-method"))
 
 
-def _preflight(scope: Scope) -> Response:
-    """No origin is allowed, as on the real server without --allowed-origins."""
+def _preflight(scope: Scope, any_origin: bool) -> Response:
+    """Without --allowed-origins the real server allows no origin, or all of them, by its version."""
     asked = "Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network"
     headers = {
         "access-control-allow-methods": "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY",
@@ -89,6 +96,8 @@ def _preflight(scope: Scope) -> Response:
     wanted = _header(scope, b"access-control-request-headers")
     if wanted:
         headers["access-control-allow-headers"] = wanted.decode("latin-1")
+    if any_origin:
+        return PlainTextResponse("OK", 200, {**headers, "access-control-allow-origin": "*"})
     return PlainTextResponse("Disallowed CORS origin", 400, headers)
 
 

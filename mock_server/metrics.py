@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from mock_server.engine import Engine
 from mock_server.stats import OPERATION, EngineStats, Histogram
 from mock_server.traffic import Traffic
+from mock_server.versions import Profile
 
 CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 OTHER_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -32,7 +33,8 @@ Labelled = list[tuple[tuple[str, ...], Any]]
 class Metrics:
     """The metrics of one server: what its registry holds, and how long its sleep operations took."""
 
-    def __init__(self, engine: Engine, model: str, traffic: Traffic) -> None:
+    def __init__(self, engine: Engine, model: str, traffic: Traffic, version: Profile) -> None:
+        self._times_sleep = version.sleep_metrics
         self.durations: dict[str, Histogram] = {}
         self.in_flight = dict.fromkeys(OPERATIONS, 0)
         self._registry = CollectorRegistry(auto_describe=False)
@@ -49,7 +51,7 @@ class Metrics:
 
     def operation(self, name: str) -> Operation:
         """To be held (`with`) while a sleep operation runs."""
-        if not self.durations:
+        if self._times_sleep and not self.durations:
             # Absent until the first of them, as on the real server.
             self.durations = {operation: Histogram(OPERATION) for operation in OPERATIONS}
         return Operation(self, name)
@@ -69,7 +71,8 @@ class Operation:
 
     def __exit__(self, *exc_info: object) -> None:
         self.metrics.in_flight[self.name] -= 1
-        self.metrics.durations[self.name].observe(time.perf_counter() - self.started)
+        if self.metrics.durations:
+            self.metrics.durations[self.name].observe(time.perf_counter() - self.started)
 
 
 class _EngineCollector(Collector):

@@ -13,8 +13,11 @@ from mock_server import prechecks, sampling_checks
 from mock_server.chat_messages import read_messages
 from mock_server.errors import ApiError, Problem, bad_request, invalid, unknown_model
 from mock_server.fields import Fields
+from mock_server.lengths import Limits, check_text, check_tokens
 from mock_server.sampling import Sampling
-from mock_server.tokens import LONGEST_TOKEN, Message, count_tokens, decode, encode, render_chat
+from mock_server.tokens import Message, decode, encode, render_chat
+
+__all__ = ["CompletionRequest", "Limits", "Prompt", "check_model", "read_chat", "read_chat_prompt", "read_completion"]
 
 DEFAULT_COMPLETION_TOKENS = 16
 _CONTINUE_OR_BEGIN = (
@@ -22,14 +25,6 @@ _CONTINUE_OR_BEGIN = (
     "model to continue the final message, and add_generation_prompt when you want to add a header that will prompt it "
     "to start a new assistant message instead."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a request is held against: the served model's name and its context length in tokens."""
-
-    model: str
-    max_model_len: int
 
 
 @dataclass(slots=True)
@@ -84,8 +79,11 @@ def read_chat(body: dict[str, Any], limits: Limits) -> CompletionRequest:
     request = _typed(fields, limits)
     if logprobs:
         request.sampling.logprobs = alternatives
-    request.prompts = [_chat_prompt(fields, messages, limits)]
-    sampling_checks.check(request.sampling, limits.max_model_len)
+    turns, text = _rendered(fields, messages, limits)
+    if not limits.profile.clamps_output:
+        sampling_checks.check_max_tokens(request.sampling, limits)
+    request.prompts = [Prompt(turns, check_text(text, limits, request.sampling.max_tokens), text)]
+    sampling_checks.check(request.sampling, limits)
     return request
 
 
@@ -103,12 +101,12 @@ def read_completion(body: dict[str, Any], limits: Limits) -> CompletionRequest:
     sampling.logprobs = logprobs
     if sampling.max_tokens is None:
         sampling.max_tokens = DEFAULT_COMPLETION_TOKENS
-    request.prompts = _text_prompts(body, limits)
+    request.prompts = _text_prompts(body, limits, sampling.max_tokens)
     if echo:
         request.echo = request.prompts[0].text
         # Nothing but the prompt is asked for; the engine says one token all the same.
         sampling.max_tokens = sampling.max_tokens or 1
-    sampling_checks.check(sampling, limits.max_model_len)
+    sampling_checks.check(sampling, limits)
     return request
 
 
@@ -123,7 +121,7 @@ def read_chat_prompt(fields: Fields, limits: Limits) -> str:
 def check_model(model: str | None, limits: Limits) -> None:
     """Raises ApiError (404) if another model is asked for than the one that is served."""
     if model and model != limits.model:
-        raise unknown_model(model, limits.model)
+        raise unknown_model(model, limits.model if limits.profile.names_aliases else None)
 
 
 def _typed(fields: Fields, limits: Limits) -> CompletionRequest:
@@ -147,11 +145,6 @@ def _typed(fields: Fields, limits: Limits) -> CompletionRequest:
 
 
 # --- chat ---
-
-
-def _chat_prompt(fields: Fields, messages: list[dict[str, Any]], limits: Limits) -> Prompt:
-    turns, text = _rendered(fields, messages, limits)
-    return Prompt(turns, _checked_length(text, limits), text)
 
 
 def _rendered(fields: Fields, messages: list[dict[str, Any]], limits: Limits) -> tuple[list[Message], str]:
@@ -192,59 +185,22 @@ def _text(content: str | list[Any], limits: Limits) -> str:
 # --- completions ---
 
 
-def _text_prompts(body: dict[str, Any], limits: Limits) -> list[Prompt]:
+def _text_prompts(body: dict[str, Any], limits: Limits, output: int | None) -> list[Prompt]:
     if body.get("suffix"):
-        raise ApiError(
-            400, "BadRequestError", "suffix is only supported for models with FIM completion rendering", "suffix"
-        )
+        raise ApiError(400, "BadRequestError", *limits.profile.suffix_refused)
     given = body["prompt"]
     if not given:
         raise bad_request("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
     several = isinstance(given, list) and not isinstance(given[0], int)
-    return [_text_prompt(prompt, limits) for prompt in (given if several else [given])]
+    return [_text_prompt(prompt, limits, output) for prompt in (given if several else [given])]
 
 
-def _text_prompt(prompt: Any, limits: Limits) -> Prompt:
+def _text_prompt(prompt: Any, limits: Limits, output: int | None) -> Prompt:
     if isinstance(prompt, list) and all(type(token) is int for token in prompt):
-        text, tokens = decode(prompt), _checked_tokens(len(prompt), limits)
+        text, tokens = decode(prompt), check_tokens(len(prompt), limits, output)
     elif isinstance(prompt, str):
-        text, tokens = prompt, _checked_length(prompt, limits)
+        text, tokens = prompt, check_text(prompt, limits, output)
     else:
         raise invalid([Problem("string_type", "body.prompt", "Input should be a valid string", prompt)])
     # The same text gives the same answer by either endpoint.
     return Prompt([("user", text)], tokens, text)
-
-
-# --- length ---
-
-
-def _checked_length(text: str, limits: Limits) -> int:
-    """Tokens of `text`, which the model must have room for."""
-    most = limits.max_model_len * LONGEST_TOKEN
-    if len(text) > most:
-        raise bad_request(
-            f"This model's maximum context length is {limits.max_model_len} tokens. However, your prompt contains "
-            f"{len(text)} characters (more than {most} characters, which is the upper bound for "
-            f"{limits.max_model_len} input tokens). Please reduce the length of the input prompt.",
-            "input_text",
-            len(text),
-        )
-    try:
-        return _checked_tokens(count_tokens(text), limits)
-    except UnicodeEncodeError:
-        message = "TextEncodeInput must be Union[TextInputSequence, Tuple[InputSequence, InputSequence]]"
-        raise bad_request(message) from None
-
-
-def _checked_tokens(tokens: int, limits: Limits) -> int:
-    if tokens > limits.max_model_len:
-        # The real server stops counting one token past the limit.
-        counted = limits.max_model_len + 1
-        raise bad_request(
-            f"This model's maximum context length is {limits.max_model_len} tokens. However, your prompt contains at "
-            f"least {counted} input tokens, which exceeds this limit even without any output tokens. Please reduce "
-            "the length of the input prompt.",
-            "input_tokens",
-            counted,
-        )
-    return tokens

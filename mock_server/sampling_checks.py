@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from mock_server.errors import bad_request
+from mock_server.lengths import Limits
 from mock_server.sampling import Sampling
 from mock_server.tokens import VOCABULARY
 
@@ -13,19 +14,12 @@ MOST_CHOICES = 16384
 MOST_LOGPROBS = 20
 
 
-def check(sampling: Sampling, max_model_len: int) -> None:
+def check(sampling: Sampling, limits: Limits) -> None:
     """Raises ApiError (400) for a value out of range, the first one as the real server looks at them."""
-    most = sampling.max_tokens
-    if most is not None and most > max_model_len:
-        raise bad_request(
-            f"max_tokens={most} cannot be greater than max_model_len={max_model_len}. "
-            "Please request fewer output tokens.",
-            "max_tokens",
-            most,
-        )
+    check_max_tokens(sampling, limits)
     _check_n(sampling)
     _check_penalties(sampling)
-    _check_temperature(sampling)
+    _check_temperature(sampling, limits.profile.hottest)
     _check_tops(sampling)
     _check_lengths(sampling)
     if sampling.n > 1 and sampling.temperature == 0:
@@ -34,6 +28,19 @@ def check(sampling: Sampling, max_model_len: int) -> None:
     _check_tokens(sampling)
     if sampling.constraint:
         sampling.constraint.check()
+
+
+def check_max_tokens(sampling: Sampling, limits: Limits) -> None:
+    """Raises ApiError (400) if more tokens are asked for than the context has."""
+    most = sampling.max_tokens
+    if most is not None and most > limits.max_model_len:
+        name = "max_model_len" if limits.profile.clamps_output else "max_model_len=max_total_tokens"
+        raise bad_request(
+            f"max_tokens={most} cannot be greater than {name}={limits.max_model_len}. "
+            "Please request fewer output tokens.",
+            "max_tokens",
+            most,
+        )
 
 
 def _check_n(sampling: Sampling) -> None:
@@ -58,7 +65,7 @@ def _check_penalties(sampling: Sampling) -> None:
         raise bad_request(f"repetition_penalty must be greater than zero, got {value}.")
 
 
-def _check_temperature(sampling: Sampling) -> None:
+def _check_temperature(sampling: Sampling, hottest: float) -> None:
     value = sampling.temperature
     if value is None:
         return
@@ -66,7 +73,7 @@ def _check_temperature(sampling: Sampling) -> None:
         raise bad_request(f"temperature must be a finite number, got {value}.", "temperature", value)
     if value < 0:
         raise bad_request(f"temperature must be non-negative, got {value}.", "temperature", value)
-    if value > 2:
+    if value > hottest:
         raise bad_request(f"temperature must be in [0, 2], got {value}.", "temperature", value)
 
 

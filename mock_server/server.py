@@ -38,7 +38,8 @@ from mock_server.scenario_files import load_scenario
 from mock_server.stats import EngineStats
 from mock_server.tokenize_api import TokenizeApi
 from mock_server.traffic import Traffic
-from mock_server.vllm_api import VERSION, VllmApi
+from mock_server.versions import DEFAULT_PROFILE, profile
+from mock_server.vllm_api import VllmApi
 
 START_SECONDS = 10
 STOP_SECONDS = 10
@@ -62,17 +63,21 @@ class ServerConfig:
     dev_mode: bool = True
     """What VLLM_SERVER_DEV_MODE=1 does: without it /sleep and its like are 404."""
     request_id_headers: bool = False
+    profile: str = DEFAULT_PROFILE
+    """The server version to be: a name from mock_server/profiles."""
 
 
 class Mock:
     """One mock server without its socket: engine, judge, journal and the ASGI app over them.
 
-    Raises ScenarioError when the scenario is wrong.
+    Raises ScenarioError when the scenario is wrong, ValueError for a profile that is not there.
     """
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
-        self.engine = Engine(config.tokens_per_second, EngineStats(config.max_model_len))
+        self.profile = profile(config.profile)
+        stats = EngineStats(config.max_model_len)
+        self.engine = Engine(config.tokens_per_second, stats, self.profile.wakes_at_once)
         self.traffic = Traffic()
         self.judge = Judge(load_scenario(config.scenario), config.seed)
         self.journal = Journal()
@@ -83,9 +88,11 @@ class Mock:
         self.traffic.handlers = frozenset(route.path for route in routes)
         return Starlette(
             routes=routes,
-            middleware=[Middleware(Gate, self.traffic, self.config.api_key, self.config.request_id_headers)],
+            middleware=[
+                Middleware(Gate, self.traffic, self.profile, self.config.api_key, self.config.request_id_headers)
+            ],
             exception_handlers={
-                ApiError: wire.on_api_error,
+                ApiError: wire.on_api_error_echoing if self.profile.echoes_input else wire.on_api_error,
                 UnreadableBody: wire.on_unreadable_body,
                 ClientDisconnect: wire.on_client_gone,
                 HTTPException: wire.on_http_error,
@@ -96,11 +103,12 @@ class Mock:
     def _routes(self) -> list[Route]:
         config = self.config
         digest = hashlib.blake2b(config.served_model_name.encode(errors="replace"), digest_size=4).hexdigest()
-        limits = Limits(config.served_model_name, config.max_model_len)
-        openai = OpenAIApi(self.engine, self.judge, self.journal, limits, f"vllm-{VERSION}-{digest}")
-        vllm = VllmApi(self.engine, Metrics(self.engine, config.served_model_name, self.traffic))
+        limits = Limits(config.served_model_name, config.max_model_len, self.profile)
+        openai = OpenAIApi(self.engine, self.judge, self.journal, limits, f"vllm-{self.profile.version}-{digest}")
+        metrics = Metrics(self.engine, config.served_model_name, self.traffic, self.profile)
+        vllm = VllmApi(self.engine, metrics, self.profile)
         tokenizer = TokenizeApi(limits)
-        dev = DevApi(self.engine, config.served_model_name)
+        dev = DevApi(self.engine, config.served_model_name, self.profile)
         routes = [
             _route("/v1/chat/completions", openai.chat, "POST"),
             _route("/v1/completions", openai.completions, "POST"),
@@ -124,8 +132,6 @@ class Mock:
                 _route("/pause", vllm.pause, "POST"),
                 _route("/resume", vllm.resume, "POST"),
                 _route("/is_paused", vllm.is_paused, "GET"),
-                _route("/abort_requests", vllm.abort_requests, "POST"),
-                _route("/release_kv_cache_memory", vllm.release_kv_cache_memory, "POST"),
                 _route("/reset_prefix_cache", dev.reset_prefix_cache, "POST"),
                 _route("/reset_mm_cache", dev.reset_other_cache, "POST"),
                 _route("/reset_encoder_cache", dev.reset_other_cache, "POST"),
@@ -134,6 +140,10 @@ class Mock:
                 _route("/get_world_size", dev.world_size, "GET"),
                 _route("/weight_info", dev.weight_info, "GET"),
             ]
+            if self.profile.aborts_requests:
+                routes.append(_route("/abort_requests", vllm.abort_requests, "POST"))
+            if self.profile.releases_kv_cache:
+                routes.append(_route("/release_kv_cache_memory", vllm.release_kv_cache_memory, "POST"))
         return routes
 
     @asynccontextmanager

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from mock_server import wire
 from mock_server.engine import Engine, Mode
-from mock_server.errors import ApiError
+from mock_server.errors import ApiError, EngineCallError, bad_request
 from mock_server.fields import Fields
 from mock_server.metrics import CONTENT_TYPE, OTHER_CONTENT_TYPE, Metrics
+from mock_server.versions import Profile
 
-VERSION = "0.32.0"
 DRAINED_SECONDS = 0.02
 """How long a pause that has waited for requests takes after the last of them."""
 _MODES = tuple(mode.value for mode in Mode)
@@ -24,7 +25,8 @@ _MODES = tuple(mode.value for mode in Mode)
 class VllmApi:
     """The endpoints of one server that are vLLM's own."""
 
-    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics, version: Profile) -> None:
+        self._profile = version
         self.engine = engine
         self._metrics = metrics
 
@@ -36,7 +38,7 @@ class VllmApi:
 
     async def version(self, _request: Request) -> Response:
         """GET /version"""
-        return wire.body({"version": VERSION})
+        return wire.body({"version": self._profile.version})
 
     async def load(self, _request: Request) -> Response:
         """GET /load: always 0, as on a server without --enable-server-load-tracking."""
@@ -55,20 +57,29 @@ class VllmApi:
     async def sleep(self, request: Request) -> Response:
         """POST /sleep?level=0|1|2&mode=abort|wait|keep. A body is ignored."""
         fields = Fields(request.query_params, "query")
-        level = _level(fields)
-        mode = Mode(fields.one_of("mode", _MODES, Mode.ABORT.value))
+        level = _level(fields) if self._profile.typed_sleep else _any_level(request.query_params.get("level", "1"))
+        mode = self._mode(fields)
         fields.check()
         with self._metrics.operation("sleep"):
             await self.engine.sleep(level, mode)
             await _settled(mode)
-        return wire.body({"status": "sleeping", "level": level})
+        return self._slept({"status": "sleeping", "level": level})
+
+    def _mode(self, fields: Fields) -> Mode:
+        given = fields.values.get("mode", Mode.ABORT.value)
+        if not self._profile.typed_sleep and given not in _MODES:
+            raise EngineCallError("sleep", f"Invalid pause mode: {given}")
+        return Mode(fields.one_of("mode", _MODES, Mode.ABORT.value))
 
     async def wake_up(self, request: Request) -> Response:
         """POST /wake_up?tags=weights&tags=kv_cache"""
         tags = request.query_params.getlist("tags") or None
         with self._metrics.operation("wake"):
             self.engine.wake_up(tags)
-        return wire.body({"status": "sleeping" if self.engine.asleep else "awake", "tags": tags})
+        return self._slept({"status": "sleeping" if self.engine.asleep else "awake", "tags": tags})
+
+    def _slept(self, answer: dict[str, Any]) -> Response:
+        return wire.body(answer) if self._profile.sleep_bodies else Response()
 
     async def release_kv_cache_memory(self, _request: Request) -> Response:
         """POST /release_kv_cache_memory: always 500, for there is no GPU; without a pause for that reason."""
@@ -121,6 +132,14 @@ async def _settled(mode: Mode) -> None:
 
 async def _once(data: bytes) -> AsyncGenerator[bytes, None]:
     yield data
+
+
+def _any_level(text: str) -> int:
+    """What versions before 0.32 take for a level: any number. Raises ApiError (400)."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise bad_request(str(error)) from None
 
 
 def _level(fields: Fields) -> int:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from mock_server.errors import ApiError, EngineCallError, Problem, UnreadableBody, invalid, wrong_media_type
+from mock_server.errors import ApiError, EngineCallError, Problem, UnreadableBody, echoed, invalid, wrong_media_type
 
 DONE = b"data: [DONE]\n\n"
 
@@ -51,6 +51,14 @@ async def on_api_error(_request: Request, error: Exception) -> Response:
     """Exception handler for ApiError."""
     assert isinstance(error, ApiError)
     return error_body(error.status, error.kind, error.message, error.param)
+
+
+async def on_api_error_echoing(request: Request, error: Exception) -> Response:
+    """The same for a version whose errors repeat what they were given."""
+    assert isinstance(error, ApiError)
+    if error.problems:
+        error.message = echoed(error.problems)
+    return await on_api_error(request, error)
 
 
 async def on_unreadable_body(_request: Request, _error: Exception) -> Response:

@@ -121,7 +121,7 @@ class TestPlans:
 )
 def test_out_of_range(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ApiError) as caught:
-        check(Sampling.read(Fields(fields)), 100)
+        check(Sampling.read(Fields(fields)), Limits("genrm-demo", 100))
     assert caught.value.message.startswith(message)
 
 
