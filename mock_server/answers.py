@@ -46,11 +46,15 @@ class Judge:
         self._oracles = [_oracle(entry, scenario.prompt.mark) for entry in scenario.oracle]
         self._format = PromptFormat(**scenario.prompt.model_dump())
 
-    def answer(self, messages: Sequence[Message], salt: str = "") -> Answer:
-        """The reply to `messages` (role, content). `salt` tells choices and request seeds apart."""
+    def answer(self, messages: Sequence[Message], salt: str = "", turned: bool = False) -> Answer:
+        """The reply to `messages` (role, content). `salt` tells choices and request seeds apart.
+
+        With `turned` the salt also changes what is said to strangers: their reply begins at another word.
+        """
         prompt = recognise(next((text for role, text in reversed(messages) if role == "user"), ""), self._format)
         if prompt is None:
-            return Answer(self.scenario.unrecognised)
+            reply = self.scenario.unrecognised
+            return Answer(_turned(reply, Draws(self.seed, messages, salt)) if turned else reply)
         truth = oracles.first_known(self._oracles, oracles.Case.of(prompt))
         draws = Draws(self.seed, messages, salt)
         if truth is None:
@@ -88,6 +92,12 @@ class Judge:
 def answer(messages: Sequence[Message], scenario: Scenario, seed: int = 0) -> Answer:
     """The judge's reply to `messages`. For more than one answer by the same scenario make a Judge once."""
     return Judge(scenario, seed).answer(messages)
+
+
+def _turned(text: str, draws: Draws) -> str:
+    words = text.split()
+    start = draws.integer("turn", 0, len(words) - 1) if words else 0
+    return " ".join([*words[start:], *words[:start]])
 
 
 def _oracle(entry: OracleEntry, mark: str) -> oracles.Oracle:

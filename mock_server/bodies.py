@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from mock_server.engine import Choice
-from mock_server.requests import CompletionRequest
+from mock_server.logprobs import Logprobs, of_prompt, said_ids
+from mock_server.requests import CompletionRequest, Prompt
 from mock_server.wire import event
 
 CHUNK_BYTES = 4
@@ -28,6 +29,7 @@ class Writer(ABC):
 
     def __init__(self, request_id: str, model: str, fingerprint: str, request: CompletionRequest) -> None:
         self.request = request
+        self.chunk_bytes = 1 if request.by_token else CHUNK_BYTES
         self.fingerprint = fingerprint
         self.head = {"id": request_id, "object": self.chunk_name, "created": int(time.time()), "model": model}
         self._sent: list[_Sent] = []
@@ -67,6 +69,7 @@ class Writer(ABC):
         return event(chunk)
 
     def _new_chunks(self, index: int, choice: Choice, sent: _Sent) -> list[bytes]:
+        size = self.chunk_bytes
         data = choice.plan.text[sent.bytes : choice.tokens]
         ends = choice.finish_reason is not None and not sent.ended
         # A choice that never said anything ends without a word: no chunk, no finish_reason (contract section 2).
@@ -74,16 +77,26 @@ class Writer(ABC):
             return []
         sent.ended = ends
         chunks = []
-        for start in range(0, max(len(data), 1), CHUNK_BYTES):
-            piece = data[start : start + CHUNK_BYTES]
-            sent.bytes += len(piece)
-            last = ends and start + CHUNK_BYTES >= len(data)
-            chunks.append(self._chunk(index, sent.decoder.decode(piece), choice if last else None, sent.bytes))
+        for start in range(0, max(len(data), 1), size):
+            piece = data[start : start + size]
+            before, sent.bytes = sent.bytes, sent.bytes + len(piece)
+            last = ends and start + size >= len(data)
+            delta = self._delta(index, sent.decoder.decode(piece))
+            if self.request.by_token:
+                self._add_tokens(delta, choice, before, choice.tokens if last else sent.bytes)
+            chunks.append(self._chunk(delta, choice if last else None, sent.bytes))
         return chunks
 
-    def _chunk(self, index: int, text: str, ended: Choice | None, tokens: int) -> bytes:
+    def _add_tokens(self, delta: dict[str, Any], choice: Choice, start: int, stop: int) -> None:
+        """Put the tokens from number `start` up to `stop` into a chunk's choice: their ids, their probabilities."""
+        if self.request.return_token_ids:
+            delta["token_ids"] = said_ids(choice, start, stop)
+        logprobs = self._logprobs(choice, start, stop)
+        if logprobs:
+            delta["logprobs"] = logprobs
+
+    def _chunk(self, choice: dict[str, Any], ended: Choice | None, tokens: int) -> bytes:
         """One chunk; with `ended`, the last of its choice."""
-        choice = self._delta(index, text)
         chunk = {**self.head, "choices": [choice]}
         if ended:
             choice["finish_reason"] = ended.finish_reason
@@ -108,6 +121,31 @@ class Writer(ABC):
     def _usage(self, choices: Sequence[Choice]) -> dict[str, Any]:
         prompt, said = self.request.prompt_tokens, sum(choice.tokens for choice in choices)
         return {"prompt_tokens": prompt, "total_tokens": prompt + said, "completion_tokens": said}
+
+    def _token_ids(self, choice: Choice) -> list[int] | None:
+        return said_ids(choice, 0, choice.tokens) if self.request.return_token_ids else None
+
+    def _prompt_ids(self, prompt: Prompt) -> list[int] | None:
+        return prompt.token_ids if self.request.return_token_ids else None
+
+    def _prompt_logprobs(self, prompt: Prompt) -> list[dict[str, Any] | None] | None:
+        top = self.request.sampling.prompt_logprobs
+        return None if top is None else of_prompt(prompt.token_ids, top)
+
+    def _prompt_of(self, index: int) -> Prompt:
+        """The prompt that a choice answers."""
+        return self.request.prompts[index // self.request.sampling.n]
+
+    def _logprobs(self, choice: Choice, start: int = 0, stop: int | None = None) -> dict[str, Any] | None:
+        top = self.request.sampling.logprobs
+        if top is None or not choice.tokens:
+            return None
+        stop = choice.tokens if stop is None else stop
+        return self._shaped(Logprobs(choice, top, self.request.tokens_as_ids), start, stop)
+
+    @abstractmethod
+    def _shaped(self, logprobs: Logprobs, start: int, stop: int) -> dict[str, Any]:
+        """Log probabilities as this endpoint shapes them."""
 
     @abstractmethod
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
@@ -141,7 +179,7 @@ class ChatWriter(Writer):
             "logprobs": None,
             "finish_reason": None,
         }
-        chunk = {**self.head, "choices": [choice], "prompt_token_ids": None, "prompt_text": None}
+        chunk = {**self.head, "choices": [choice], **self._of_prompt()}
         return self._with_usage(chunk, 0)
 
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
@@ -157,10 +195,10 @@ class ChatWriter(Writer):
         return {
             "index": index,
             "message": message,
-            "logprobs": None,
+            "logprobs": self._logprobs(choice),
             "finish_reason": choice.finish_reason,
             "stop_reason": choice.stop_reason,
-            "token_ids": None,
+            "token_ids": self._token_ids(choice),
             "routed_experts": None,
         }
 
@@ -175,13 +213,20 @@ class ChatWriter(Writer):
 
     def _trailer(self) -> dict[str, Any]:
         return {
-            "prompt_logprobs": None,
-            "prompt_token_ids": None,
-            "prompt_text": None,
+            "prompt_logprobs": self._prompt_logprobs(self.request.prompts[0]),
+            **self._of_prompt(),
             "kv_transfer_params": None,
             "ec_transfer_params": None,
             "metrics": None,
         }
+
+    def _of_prompt(self) -> dict[str, Any]:
+        prompt = self.request.prompts[0]
+        text = prompt.text if self.request.return_prompt_text else None
+        return {"prompt_token_ids": self._prompt_ids(prompt), "prompt_text": text}
+
+    def _shaped(self, logprobs: Logprobs, start: int, stop: int) -> dict[str, Any]:
+        return logprobs.chat(start, stop)
 
 
 class CompletionWriter(Writer):
@@ -192,15 +237,16 @@ class CompletionWriter(Writer):
     chunk_name = "text_completion"
 
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
+        prompt = self._prompt_of(index)
         return {
             "index": index,
-            "text": choice.text,
-            "logprobs": None,
+            "text": self.request.echo + choice.text if self.request.echo else choice.text,
+            "logprobs": self._logprobs(choice),
             "finish_reason": choice.finish_reason,
             "stop_reason": choice.stop_reason,
-            "token_ids": None,
-            "prompt_logprobs": None,
-            "prompt_token_ids": None,
+            "token_ids": self._token_ids(choice),
+            "prompt_logprobs": self._prompt_logprobs(prompt),
+            "prompt_token_ids": self._prompt_ids(prompt),
             "routed_experts": None,
         }
 
@@ -214,6 +260,15 @@ class CompletionWriter(Writer):
             "prompt_token_ids": None,
             "token_ids": None,
         }
+
+    def _add_tokens(self, delta: dict[str, Any], choice: Choice, start: int, stop: int) -> None:
+        super()._add_tokens(delta, choice, start, stop)
+        if start == 0:
+            delta["prompt_token_ids"] = self._prompt_ids(self._prompt_of(delta["index"]))
+
+    def _shaped(self, logprobs: Logprobs, start: int, stop: int) -> dict[str, Any]:
+        offset = len(logprobs.choice.plan.text[:start].decode(errors="ignore"))
+        return logprobs.completion(start, stop, len(self.request.echo) + offset)
 
     def _trailer(self) -> dict[str, Any]:
         return {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": None}

@@ -53,6 +53,9 @@ def serve(
     scenario: Annotated[
         Path | None, typer.Option(metavar="FILE.yaml", help="The script to answer by; without it the bundled one.")
     ] = None,
+    profile: Annotated[
+        str, typer.Option(metavar="VERSION", help="The server version to be: vllm-0.33.0, vllm-0.28.0, vllm-0.23.0.")
+    ] = "vllm-0.32.0",
     tokens_per_second: Annotated[
         float | None, typer.Option(min=0.001, help="Speed of each generation; without it answers come at once.")
     ] = None,
@@ -79,11 +82,14 @@ def serve(
         dev_mode=dev_mode,
         request_id_headers=enable_request_id_headers,
         control=control,
+        profile=profile,
     )
     try:
         mock = Mock(config)
     except ScenarioError as error:
         _fail(f"wrong scenario:\n{error}", code=2)
+    except ValueError as error:
+        _fail(str(error), code=2)
     try:
         listener = bind(host, port)
     except (OSError, UnicodeError) as error:

@@ -9,10 +9,15 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from time import monotonic
 from typing import NamedTuple
 
-from mock_server.errors import EngineCallError
+from mock_server.errors import EngineCallError, WorkerError
+from mock_server.generation import Choice, Generation, Plan
+from mock_server.prefix_cache import PrefixCache
+from mock_server.stats import EngineStats
+
+__all__ = ["Choice", "Engine", "Generation", "Mode", "Plan", "Scheduling"]
 
 MEMORY_TAGS = ("weights", "kv_cache")
 STEP_SECONDS = 0.01
@@ -45,80 +50,6 @@ class Snapshot(NamedTuple):
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What one choice is going to say. `tokens` may be more than the text has bytes: a stop string, the end token."""
-
-    text: bytes
-    tokens: int
-    finish_reason: str
-    stop_reason: str | None = None
-
-
-class Choice:
-    """One choice being said: how far it has come, and how it ended."""
-
-    __slots__ = ("finish_reason", "plan", "stop_reason", "tokens")
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.tokens = 0
-        self.finish_reason: str | None = None
-        self.stop_reason: str | None = None
-
-    @property
-    def text(self) -> str:
-        """What has been said so far, whole characters only."""
-        return self.plan.text[: self.tokens].decode(errors="ignore")
-
-    def advance(self, tokens: int) -> None:
-        """Go on to `tokens` tokens in all; the last one ends the choice as planned."""
-        self.tokens = min(tokens, self.plan.tokens)
-        if self.tokens == self.plan.tokens:
-            self.finish_reason, self.stop_reason = self.plan.finish_reason, self.plan.stop_reason
-
-
-class Generation:
-    """A request in the engine: its choices start together and are said at the same speed."""
-
-    def __init__(self, request_id: str, plans: Sequence[Plan]) -> None:
-        self.request_id = request_id
-        self.choices = [Choice(plan) for plan in plans]
-        self.failed = False
-        """Whether the engine died on it."""
-        self._due = 0.0
-        self._news = asyncio.Event()
-
-    @property
-    def finished(self) -> bool:
-        """Whether every choice has ended."""
-        return all(choice.finish_reason for choice in self.choices)
-
-    @property
-    def unfinished(self) -> int:
-        """The number of choices that have not ended."""
-        return sum(choice.finish_reason is None for choice in self.choices)
-
-    async def news(self) -> None:
-        """Wait until something has been said, or the end. One waiter at a time."""
-        await self._news.wait()
-        self._news.clear()
-
-    def advance(self, tokens: float) -> None:
-        """Let every choice say `tokens` more; fractions add up."""
-        self._due += tokens
-        for choice in self.choices:
-            if choice.finish_reason is None:
-                choice.advance(choice.plan.tokens if self._due >= choice.plan.tokens else int(self._due))
-        self._news.set()
-
-    def end(self, reason: str) -> None:
-        """End what has not ended by itself, with the text so far."""
-        for choice in self.choices:
-            choice.finish_reason = choice.finish_reason or reason
-        self._news.set()
-
-
 class Engine:
     """The state machine of vLLM 0.32.0: a scheduler that may be paused, and memory that may be asleep.
 
@@ -126,11 +57,19 @@ class Engine:
     finished the moment it starts. Otherwise `run` must be running, or `step` be called, for time to pass.
     """
 
-    def __init__(self, tokens_per_second: float | None = None) -> None:
+    def __init__(
+        self, tokens_per_second: float | None = None, stats: EngineStats | None = None, wakes_at_once: bool = False
+    ) -> None:
         self.tokens_per_second = tokens_per_second
+        self.wakes_at_once = wakes_at_once
+        """Versions up to 0.23: any wake_up resumes the scheduler, whatever still sleeps."""
         self.scheduling = Scheduling.RUN
         self.asleep: set[str] = set()
         self.dead = False
+        self.sleep_level: int | None = None
+        """The level of the last /sleep as the metrics show it: None once all is awake; /pause does not touch it."""
+        self.stats = EngineStats() if stats is None else stats
+        self.prefix_cache = PrefixCache()
         # Dictionaries as ordered sets.
         self._waiting: dict[Generation, None] = {}
         self._running: dict[Generation, None] = {}
@@ -170,6 +109,7 @@ class Engine:
 
     def submit(self, generation: Generation) -> None:
         """Start a generation, or let it wait while the engine is paused or asleep. A dead engine fails it."""
+        generation.submitted = generation.started = monotonic()
         if self.dead:
             self._fail([generation])
         elif self.is_paused:
@@ -185,12 +125,14 @@ class Engine:
     def abort(self, request_ids: Iterable[str] | None = None) -> int:
         """End all generations, or those named, with what they have said so far.
 
-        Returns how many; ids that are not known are counted too, as the real server does.
+        Returns how many, as the real server counts: of several choices each, and their request once more; and ids that
+        are not known are counted too.
         """
         generations = [*self._waiting, *self._running]
         if request_ids is None:
+            aborted = sum(generation.unfinished + (len(generation.choices) > 1) for generation in generations)
             self._end(generations, "abort")
-            return len(generations)
+            return aborted
         names = list(request_ids)
         self._end([generation for generation in generations if generation.request_id in names], "abort")
         return len(names)
@@ -207,6 +149,8 @@ class Engine:
         self._fail([*self._waiting, *self._running])
         self.dead = False
         self.asleep = set()
+        self.sleep_level = None
+        self.prefix_cache = PrefixCache()
         self.scheduling = Scheduling.RUN
         self._settle()
 
@@ -225,11 +169,31 @@ class Engine:
         self._settle()
         if mode is Mode.WAIT:
             await self._idle.wait()
-        if clear_cache and self.scheduling is Scheduling.PAUSED_ALL:
-            # Frozen requests lose their cache: they go back to the head of the queue and are recomputed when it moves.
-            self._waiting = self._running | self._waiting
-            self._running = {}
-            self._settle()
+        if clear_cache:
+            if self.scheduling is Scheduling.PAUSED_ALL:
+                self._preempt()
+            self.prefix_cache.clear()
+
+    def _preempt(self) -> None:
+        """Running requests lose their cache: back to the head of the queue, to be recomputed when it moves."""
+        self.stats.preemptions += self.running
+        self._waiting = self._running | self._waiting
+        self._running = {}
+        self._settle()
+
+    def reset_prefix_cache(self, reset_running: bool = False) -> bool:
+        """Empty the prefix cache. False, and nothing is done, while a request holds a part of it.
+
+        With `reset_running` those requests give their part back and are recomputed.
+        """
+        if self._running and not reset_running:
+            return False
+        self.prefix_cache.clear()
+        if self._running:
+            self._preempt()
+            if not self.is_paused:
+                self.resume()
+        return True
 
     def resume(self) -> None:
         """Run whatever memory is asleep or not: on a GPU this kills an engine that sleeps, and the mock serves."""
@@ -248,6 +212,14 @@ class Engine:
         await self.pause(mode, clear_cache=level >= 1)
         if level >= 1 and "weights" not in self.asleep:
             self.asleep = set(MEMORY_TAGS)
+        self.sleep_level = level
+
+    def release_kv_cache_memory(self) -> None:
+        """Give the KV cache back. Always raises EngineCallError: without a pause, and with one for want of a GPU."""
+        if not self.is_paused:
+            reason = "release_kv_cache_memory() requires a completed pause first"
+            raise EngineCallError("release_kv_cache_memory", reason)
+        raise WorkerError("release_kv_cache_memory", "Selective discard is not supported on CPU.")
 
     def wake_up(self, tags: Sequence[str] | None = None) -> None:
         """Wake the memory named by `tags` (None: all of it); run again once nothing sleeps.
@@ -257,7 +229,8 @@ class Engine:
         memory = None if tags is None else [tag for tag in tags if tag != "scheduling"]
         if self.asleep and (memory is None or memory):
             self._wake_memory(memory)
-        if not self.asleep:
+        if not self.asleep or self.wakes_at_once:
+            self.sleep_level = None
             self.resume()
 
     def _wake_memory(self, tags: Sequence[str] | None) -> None:
@@ -286,14 +259,18 @@ class Engine:
     def step(self, seconds: float) -> None:
         """Let `seconds` pass for the generations that run. Frozen and waiting ones do not notice."""
         if self.scheduling is not Scheduling.PAUSED_ALL and self.tokens_per_second is not None:
+            now = monotonic()
             for generation in self._running:
                 generation.advance(seconds * self.tokens_per_second)
+                self._count(generation, now)
             self._running = {generation: None for generation in self._running if not generation.finished}
             self._settle()
 
     def _start(self, generation: Generation) -> None:
+        self._admit(generation)
         if self.tokens_per_second is None:
             generation.advance(float("inf"))
+            self._count(generation, monotonic())
         else:
             self._running[generation] = None
 
@@ -302,7 +279,36 @@ class Engine:
             self._waiting.pop(generation, None)
             self._running.pop(generation, None)
             generation.end(reason)
+            self._count(generation, monotonic())
         self._settle()
+
+    def _admit(self, generation: Generation) -> None:
+        """A generation starts, or starts again after it has lost its cache."""
+        generation.started = generation.spoke = monotonic()
+        for choice in generation.choices:
+            plan = choice.plan
+            cached = self.prefix_cache.admit(plan.prompt_blocks, plan.prompt_tokens)
+            self.stats.admitted(plan.prompt_tokens, cached)
+            choice.cached_tokens = cached
+
+    def _count(self, generation: Generation, now: float) -> None:
+        """Put into the statistics what has happened since the last time. A client that has gone counts as no end."""
+        stats = self.stats
+        for choice in generation.choices:
+            new = choice.tokens - choice.counted
+            if new:
+                first = not choice.counted
+                if first:
+                    stats.began(choice.plan.prompt_tokens, now - generation.submitted)
+                stats.said(new, now - generation.spoke, first)
+                choice.counted = choice.tokens
+            if choice.finish_reason and not choice.told:
+                choice.told = True
+                if choice.finish_reason != "dropped":
+                    prompt = choice.plan.prompt_tokens, choice.cached_tokens
+                    times = generation.submitted, generation.started, now
+                    stats.ended(choice.finish_reason, prompt, choice.tokens, times)
+        generation.spoke = now
 
     def _settle(self) -> None:
         """Tell those who wait for idleness, and the clock whether there is anything to do."""

@@ -5,6 +5,8 @@ ApiError             a refused request: status and error body
   invalid()          "Bad Request": a field of the wrong type, in pydantic's words
   unknown_model()    "NotFoundError"
 EngineCallError      a call into the engine failed: 500 (wake_up with a tag given twice)
+  WorkerError          ... in the worker under it (collective_rpc of an unknown method)
+GenerationError      a request died in the engine: 500, or an error event in its stream
 UnreadableBody       a body that cannot even be decoded: 400 {"detail": ...}
 """
 
@@ -13,9 +15,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+MOST_PROBLEMS = 10
+"""So many problems of one request are spelt out, the others counted."""
+
 
 class ApiError(Exception):
     """A request that is refused, with what the client gets to read."""
+
+    problems: Sequence[Problem] = ()
+    """What is wrong with the types, where that is why."""
 
     def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -36,6 +44,21 @@ ENGINE_DEAD = "EngineCore encountered an issue. See stack trace (above) for the 
 """What a request gets to read whose engine died (contract section 3)."""
 
 
+class WorkerError(EngineCallError):
+    """The worker process under the engine could not do what it was told."""
+
+    def __init__(self, method: str, reason: object) -> None:
+        worker = f"Worker failed with error '{reason}', please check the stack trace above for the root cause"
+        super().__init__(method, worker)
+
+
+class GenerationError(ApiError):
+    """The engine could not go on with one request; it lives on."""
+
+    def __init__(self) -> None:
+        super().__init__(500, "InternalServerError", "Internal server error")
+
+
 class UnreadableBody(Exception):
     """The body is not text, or too deeply nested to be read."""
 
@@ -47,6 +70,12 @@ class Problem(dict[str, Any]):
         super().__init__(type=kind, loc=loc, msg=message, input=_summary(given))
         if ctx:
             self["ctx"] = ctx
+        self.given = given
+
+    def echoing(self) -> dict[str, Any]:
+        """The problem as versions before 0.32 say it: the place as a tuple, and all that was given."""
+        parts = [int(part) if part.isdecimal() else part for part in self["loc"].split(".")]
+        return {**self, "loc": tuple(parts), "input": self.given}
 
 
 def bad_request(message: str, parameter: str | None = None, value: object = None) -> ApiError:
@@ -59,9 +88,22 @@ def bad_request(message: str, parameter: str | None = None, value: object = None
 
 def invalid(problems: Sequence[Problem]) -> ApiError:
     """The body or the query does not have the right types."""
-    count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''}"
-    lines = "".join(f"\n  {dict(problem)}" for problem in problems)
-    return ApiError(400, "Bad Request", f"{count}:{lines}", problems[0]["loc"])
+    count = len(problems)
+    lines = [str(dict(problem)) for problem in problems[:MOST_PROBLEMS]]
+    if count > MOST_PROBLEMS:
+        lines.append(f"...and {count - MOST_PROBLEMS} more errors")
+    error = ApiError(400, "Bad Request", _listed(count, lines), problems[0]["loc"])
+    error.problems = problems
+    return error
+
+
+def echoed(problems: Sequence[Problem]) -> str:
+    """The message of such a refusal by a version that repeats the input."""
+    return _listed(len(problems), [str(problem.echoing()) for problem in problems])
+
+
+def _listed(count: int, lines: Sequence[str]) -> str:
+    return f"{count} validation error{'s' if count > 1 else ''}:" + "".join(f"\n  {line}" for line in lines)
 
 
 def wrong_media_type() -> ApiError:
@@ -70,9 +112,9 @@ def wrong_media_type() -> ApiError:
     return ApiError(400, "Bad Request", message)
 
 
-def unknown_model(model: str, served: str) -> ApiError:
-    """The request names a model that is not served."""
-    message = f"The model `{model}` does not exist. Valid aliases: {served}."
+def unknown_model(model: str, served: str | None) -> ApiError:
+    """The request names a model that is not served; `served` is named if given."""
+    message = f"The model `{model}` does not exist." + (f" Valid aliases: {served}." if served else "")
     return ApiError(404, "NotFoundError", message, "model")
 
 

@@ -107,6 +107,27 @@ class Fields:
         self.reject("model_attributes_type", name, problem, value)
         return None
 
+    def integers(self, name: str) -> list[int] | None:
+        """A list of whole numbers."""
+        value = self.values.get(name)
+        if value is None or (isinstance(value, list) and all(type(item) is int for item in value)):
+            return value
+        if not isinstance(value, list):
+            self.reject("list_type", name, "Input should be a valid list", value)
+            return None
+        items = Fields({f"{name}.{index}": item for index, item in enumerate(value)}, self.place)
+        numbers = [items.integer(key) for key in items.values]
+        self.problems += items.problems
+        return [number for number in numbers if number is not None]
+
+    def dictionary(self, name: str) -> dict[str, Any] | None:
+        """An object with any keys."""
+        value = self.values.get(name)
+        if value is None or isinstance(value, dict):
+            return value
+        self.reject("dict_type", name, "Input should be a valid dictionary", value)
+        return None
+
     def strings(self, name: str) -> list[str]:
         """A string or a list of strings, as a list."""
         value = self.values.get(name)

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 from starlette.requests import Request
@@ -14,12 +15,14 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from mock_server import wire
-from mock_server.answers import Judge
+from mock_server.answers import Answer, Judge
 from mock_server.bodies import ChatWriter, CompletionWriter, Writer
+from mock_server.draws import Draws
 from mock_server.engine import Engine, Generation, Plan
-from mock_server.errors import ENGINE_DEAD, ApiError, UnreadableBody
+from mock_server.errors import ENGINE_DEAD, ApiError, GenerationError, UnreadableBody
 from mock_server.journal import Exchange
-from mock_server.requests import CompletionRequest, Limits, read_chat, read_completion
+from mock_server.prefix_cache import block_keys
+from mock_server.requests import CompletionRequest, Limits, Prompt, read_chat, read_completion
 from mock_server.sampling import plan
 
 Reader = Callable[[dict[str, Any], Limits], CompletionRequest]
@@ -32,6 +35,7 @@ class OpenAIApi:
         self.engine = engine
         self.limits = limits
         self.fingerprint = fingerprint
+        self._fresh = count()
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions"""
@@ -92,6 +96,7 @@ class OpenAIApi:
         exchange.messages = [message for prompt in request.prompts for message in prompt.messages]
         judge: Judge = http.scope["mock.judge"]
         generation = Generation(request_id, self._plans(request, judge, exchange))
+        self.engine.stats.n.observe(request.sampling.n)
         self.engine.submit(generation)
         writer = kind(request_id, self.limits.model, self.fingerprint, request)
         if request.stream:
@@ -103,18 +108,42 @@ class OpenAIApi:
         if generation.failed:
             exchange.status = 500
             return wire.error_body(500, "InternalServerError", ENGINE_DEAD)
+        if generation.broken:
+            exchange.status = 500
+            raise GenerationError
         return wire.body(writer.whole(generation.choices))
 
     def _plans(self, request: CompletionRequest, judge: Judge, exchange: Exchange) -> list[Plan]:
         plans: list[Plan] = []
+        stats = self.engine.stats
         for prompt in request.prompts:
             room = max(1, self.limits.max_model_len - prompt.tokens)
             limit = min(room, request.sampling.max_tokens or room)
+            blocks = block_keys(prompt.text.encode(errors="replace"))
             for index in range(request.sampling.n):
-                answer = judge.answer(prompt.messages, request.sampling.salt(index))
+                answer = self._answer(judge, request, prompt, index)
                 exchange.answers.append(answer)
-                plans.append(plan(answer, request.sampling, limit))
+                said = plan(answer, request.sampling, limit)
+                said.prompt_tokens, said.prompt_blocks = prompt.tokens, blocks
+                plans.append(said)
+                stats.max_tokens.observe(limit)
+                stats.request_most_tokens.observe(said.tokens)
         return plans
+
+    def _answer(self, judge: Judge, request: CompletionRequest, prompt: Prompt, index: int) -> Answer:
+        sampling = request.sampling
+        salt = sampling.salt(index)
+        fresh = not judge.scenario.repeatable and sampling.seed is None and sampling.temperature != 0
+        if fresh:
+            salt += f" request {next(self._fresh)}"
+        answer = judge.answer(prompt.messages, salt, turned=fresh)
+        constraint = sampling.constraint
+        if constraint is None:
+            return answer
+        choice = ""
+        if constraint.kind == "choice":
+            choice = Draws(judge.seed, prompt.messages, salt).pick("choice", constraint.value)
+        return Answer(constraint.text(answer, choice), shape=answer.shape, verdict=answer.verdict, truth=answer.truth)
 
     async def _until_finished(self, receive: Receive, generation: Generation) -> None:
         async with self._dropped_with_client(receive, generation):
@@ -141,7 +170,8 @@ class OpenAIApi:
         if generation.failed:
             yield wire.event(wire.error_object(500, "InternalServerError", ENGINE_DEAD)) + wire.DONE
             return
-        yield said + writer.closing(generation.choices) + wire.DONE
+        end = wire.error_event(GenerationError()) if generation.broken else writer.closing(generation.choices)
+        yield said + end + wire.DONE
 
     @asynccontextmanager
     async def _dropped_with_client(self, receive: Receive, generation: Generation) -> AsyncIterator[None]:

@@ -1,38 +1,44 @@
-"""Read a chat or completions request: by type, then by vLLM's own checks, in the order of the real server.
+"""Read a chat or completions request: by contradictions, by type, then by vLLM's own checks, in the real order.
 
-Order (contract section 3): types of all fields, model, prompt, sampling. So a request that is wrong in two ways is
-refused for the same reason as there.
+Order (contract section 3): prechecks, types of all fields, model, prompt, sampling. So a request that is wrong in two
+ways is refused for the same reason as there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mock_server import prechecks, sampling_checks
+from mock_server.chat_messages import read_messages
 from mock_server.errors import ApiError, Problem, bad_request, invalid, unknown_model
 from mock_server.fields import Fields
+from mock_server.lengths import Limits, check_text, check_tokens
 from mock_server.sampling import Sampling
-from mock_server.tokens import LONGEST_TOKEN, Message, count_tokens, decode, render_chat
+from mock_server.tokens import Message, decode, encode, render_chat
+
+__all__ = ["CompletionRequest", "Limits", "Prompt", "check_model", "read_chat", "read_chat_prompt", "read_completion"]
 
 DEFAULT_COMPLETION_TOKENS = 16
-MOST_LOGPROBS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a request is held against: the served model's name and its context length in tokens."""
-
-    model: str
-    max_model_len: int
+_CONTINUE_OR_BEGIN = (
+    "continue_final_message and add_generation_prompt are not compatible. Use continue_final_message when you want the "
+    "model to continue the final message, and add_generation_prompt when you want to add a header that will prompt it "
+    "to start a new assistant message instead."
+)
 
 
 @dataclass(slots=True)
 class Prompt:
-    """One prompt: the messages that the judge answers, and its length in tokens."""
+    """One prompt: the messages that the judge answers, its length in tokens, and the text that the model reads."""
 
     messages: list[Message]
     tokens: int
+    text: str = ""
+
+    @property
+    def token_ids(self) -> list[int]:
+        """The prompt in tokens."""
+        return encode(self.text)
 
 
 @dataclass(slots=True)
@@ -45,35 +51,77 @@ class CompletionRequest:
     include_usage: bool
     continuous_usage: bool
     request_id: str | None
+    return_token_ids: bool = False
+    tokens_as_ids: bool = False
+    """Tokens in log probabilities are spelt `token_id:51`."""
+    return_prompt_text: bool = False
+    echo: str = ""
+    """What an answer in completions begins with when it repeats the prompt."""
 
     @property
     def prompt_tokens(self) -> int:
         """Tokens of all prompts, each counted once whatever `n` is."""
         return sum(prompt.tokens for prompt in self.prompts)
 
+    @property
+    def by_token(self) -> bool:
+        """Whether the client sees single tokens, so that each has a chunk of its own."""
+        return self.return_token_ids or self.sampling.logprobs is not None
+
 
 def read_chat(body: dict[str, Any], limits: Limits) -> CompletionRequest:
     """A request for /v1/chat/completions. Raises ApiError."""
+    prechecks.check_chat(body)
     fields = Fields(body)
-    messages = _messages(fields)
+    messages = read_messages(fields)
+    alternatives = fields.integer("top_logprobs") or 0
+    logprobs = fields.boolean("logprobs")
     request = _typed(fields, limits)
-    request.prompts = [_chat_prompt(messages, limits)]
-    request.sampling.check(limits.max_model_len)
+    if logprobs:
+        request.sampling.logprobs = alternatives
+    turns, text = _rendered(fields, messages, limits)
+    if not limits.profile.clamps_output:
+        sampling_checks.check_max_tokens(request.sampling, limits)
+    request.prompts = [Prompt(turns, check_text(text, limits, request.sampling.max_tokens), text)]
+    sampling_checks.check(request.sampling, limits)
     return request
 
 
 def read_completion(body: dict[str, Any], limits: Limits) -> CompletionRequest:
     """A request for /v1/completions. Raises ApiError."""
+    prechecks.check_completion(body)
     fields = Fields(body)
-    prompt = body.get("prompt")
-    if prompt is not None and not isinstance(prompt, str | list):
+    prompt = body["prompt"]
+    if not isinstance(prompt, str | list):
         fields.reject("string_type", "prompt", "Input should be a valid string", prompt)
+    logprobs = fields.integer("logprobs")
+    echo = fields.boolean("echo")
     request = _typed(fields, limits)
-    if request.sampling.max_tokens is None:
-        request.sampling.max_tokens = DEFAULT_COMPLETION_TOKENS
-    request.prompts = _text_prompts(body, limits)
-    request.sampling.check(limits.max_model_len)
+    sampling = request.sampling
+    sampling.logprobs = logprobs
+    if sampling.max_tokens is None:
+        sampling.max_tokens = DEFAULT_COMPLETION_TOKENS
+    request.prompts = _text_prompts(body, limits, sampling.max_tokens)
+    if echo:
+        request.echo = request.prompts[0].text
+        # Nothing but the prompt is asked for; the engine says one token all the same.
+        sampling.max_tokens = sampling.max_tokens or 1
+    sampling_checks.check(sampling, limits)
     return request
+
+
+def read_chat_prompt(fields: Fields, limits: Limits) -> str:
+    """The text that the model would read of a chat, however long. For /tokenize. Raises ApiError."""
+    prechecks.check_generation_prompt(fields.values)
+    messages = read_messages(fields)
+    fields.check()
+    return _rendered(fields, messages, limits)[1]
+
+
+def check_model(model: str | None, limits: Limits) -> None:
+    """Raises ApiError (404) if another model is asked for than the one that is served."""
+    if model and model != limits.model:
+        raise unknown_model(model, limits.model if limits.profile.names_aliases else None)
 
 
 def _typed(fields: Fields, limits: Limits) -> CompletionRequest:
@@ -87,59 +135,33 @@ def _typed(fields: Fields, limits: Limits) -> CompletionRequest:
         include_usage=bool(options and options.get("include_usage")),
         continuous_usage=bool(options and options.get("continuous_usage_stats")),
         request_id=fields.string("request_id"),
+        return_token_ids=fields.boolean("return_token_ids"),
+        tokens_as_ids=fields.boolean("return_tokens_as_token_ids"),
+        return_prompt_text=fields.boolean("return_prompt_text"),
     )
     fields.check()
-    if options is not None and not request.stream:
-        raise bad_request("Stream options can only be defined when `stream=True`.", "stream_options")
-    _check_logprobs(fields.values)
-    if model and model != limits.model:
-        raise unknown_model(model, limits.model)
+    check_model(model, limits)
     return request
-
-
-def _check_logprobs(body: Mapping[str, Any]) -> None:
-    most = body.get("top_logprobs")
-    if most and not body.get("logprobs"):
-        raise bad_request("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs")
-    if isinstance(most, int) and most > MOST_LOGPROBS:
-        message = f"Requested sample logprobs of {most}, which is greater than max allowed: {MOST_LOGPROBS}"
-        raise bad_request(message, "logprobs", most)
 
 
 # --- chat ---
 
 
-def _messages(fields: Fields) -> list[dict[str, Any]]:
-    messages = fields.values.get("messages")
-    if messages is None and "messages" not in fields.values:
-        fields.missing("messages")
-    elif not isinstance(messages, list):
-        fields.reject("list_type", "messages", "Input should be a valid list", messages)
-    else:
-        for index, message in enumerate(messages):
-            _check_message(fields, f"messages.{index}", message)
-        return messages
-    return []
-
-
-def _check_message(fields: Fields, name: str, message: Any) -> None:
-    if not isinstance(message, dict):
-        problem = "Input should be a valid dictionary or object to extract fields from"
-        fields.reject("model_attributes_type", name, problem, message)
-        return
-    if not isinstance(message.get("role"), str):
-        fields.problems.append(Problem("missing", f"body.{name}.role", "Field required", message))
-    content = message.get("content", "")
-    # An assistant that only called tools has said nothing; anybody else's null is an error.
-    if not isinstance(content, str | list) and not (content is None and message.get("role") == "assistant"):
-        fields.reject("string_type", f"{name}.content", "Input should be a valid string", content)
-
-
-def _chat_prompt(messages: list[dict[str, Any]], limits: Limits) -> Prompt:
+def _rendered(fields: Fields, messages: list[dict[str, Any]], limits: Limits) -> tuple[list[Message], str]:
     if not messages:
         raise bad_request("Cannot apply chat template to an empty conversation. Provide at least one message.")
+    values = fields.values
+    if values.get("chat_template"):
+        raise bad_request(
+            "Chat template is passed with request, but --trust-request-chat-template is not set. "
+            "Refused request with untrusted chat template."
+        )
+    begin = fields.boolean("add_generation_prompt", default=True)
+    continued = fields.boolean("continue_final_message")
+    if begin and continued:
+        raise bad_request(_CONTINUE_OR_BEGIN)
     turns = [(message["role"], _text(message.get("content") or "", limits)) for message in messages]
-    return Prompt(turns, _checked_length(render_chat(turns), limits))
+    return turns, render_chat(turns, begin, continued)
 
 
 def _text(content: str | list[Any], limits: Limits) -> str:
@@ -163,59 +185,22 @@ def _text(content: str | list[Any], limits: Limits) -> str:
 # --- completions ---
 
 
-def _text_prompts(body: dict[str, Any], limits: Limits) -> list[Prompt]:
+def _text_prompts(body: dict[str, Any], limits: Limits, output: int | None) -> list[Prompt]:
     if body.get("suffix"):
-        raise ApiError(
-            400, "BadRequestError", "suffix is only supported for models with FIM completion rendering", "suffix"
-        )
-    given = body.get("prompt")
+        raise ApiError(400, "BadRequestError", *limits.profile.suffix_refused)
+    given = body["prompt"]
     if not given:
         raise bad_request("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
     several = isinstance(given, list) and not isinstance(given[0], int)
-    return [_text_prompt(prompt, limits) for prompt in (given if several else [given])]
+    return [_text_prompt(prompt, limits, output) for prompt in (given if several else [given])]
 
 
-def _text_prompt(prompt: Any, limits: Limits) -> Prompt:
+def _text_prompt(prompt: Any, limits: Limits, output: int | None) -> Prompt:
     if isinstance(prompt, list) and all(type(token) is int for token in prompt):
-        text, tokens = decode(prompt), _checked_tokens(len(prompt), limits)
+        text, tokens = decode(prompt), check_tokens(len(prompt), limits, output)
     elif isinstance(prompt, str):
-        text, tokens = prompt, _checked_length(prompt, limits)
+        text, tokens = prompt, check_text(prompt, limits, output)
     else:
         raise invalid([Problem("string_type", "body.prompt", "Input should be a valid string", prompt)])
     # The same text gives the same answer by either endpoint.
-    return Prompt([("user", text)], tokens)
-
-
-# --- length ---
-
-
-def _checked_length(text: str, limits: Limits) -> int:
-    """Tokens of `text`, which the model must have room for."""
-    most = limits.max_model_len * LONGEST_TOKEN
-    if len(text) > most:
-        raise bad_request(
-            f"This model's maximum context length is {limits.max_model_len} tokens. However, your prompt contains "
-            f"{len(text)} characters (more than {most} characters, which is the upper bound for "
-            f"{limits.max_model_len} input tokens). Please reduce the length of the input prompt.",
-            "input_text",
-            len(text),
-        )
-    try:
-        return _checked_tokens(count_tokens(text), limits)
-    except UnicodeEncodeError:
-        message = "TextEncodeInput must be Union[TextInputSequence, Tuple[InputSequence, InputSequence]]"
-        raise bad_request(message) from None
-
-
-def _checked_tokens(tokens: int, limits: Limits) -> int:
-    if tokens > limits.max_model_len:
-        # The real server stops counting one token past the limit.
-        counted = limits.max_model_len + 1
-        raise bad_request(
-            f"This model's maximum context length is {limits.max_model_len} tokens. However, your prompt contains at "
-            f"least {counted} input tokens, which exceeds this limit even without any output tokens. Please reduce "
-            "the length of the input prompt.",
-            "input_tokens",
-            counted,
-        )
-    return tokens
+    return Prompt([("user", text)], tokens, text)

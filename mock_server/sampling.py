@@ -1,16 +1,16 @@
-"""From a request's sampling fields to what is said: limits, stop strings, several choices. Checks as vLLM 0.32.0."""
+"""From a request's sampling fields to what is said: limits, stop strings and tokens, several choices."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mock_server.answers import Answer
 from mock_server.engine import Plan
-from mock_server.errors import bad_request
 from mock_server.fields import Fields
-
-MOST_CHOICES = 16384
+from mock_server.structured import Constraint, read_constraint
+from mock_server.tokens import END_TOKEN, ids_of, token_bytes
 
 
 @dataclass(slots=True)
@@ -28,6 +28,17 @@ class Sampling:
     top_k: int | None
     presence_penalty: float | None
     frequency_penalty: float | None
+    repetition_penalty: float | None = None
+    min_p: float | None = None
+    min_tokens: int = 0
+    stop_token_ids: Sequence[int] = ()
+    allowed_token_ids: Sequence[int] | None = None
+    bad_words: Sequence[str] = ()
+    logit_bias: dict[str, Any] | None = None
+    logprobs: int | None = None
+    """Alternatives a token; None: no log probabilities at all. -1 is the whole vocabulary."""
+    prompt_logprobs: int | None = None
+    constraint: Constraint | None = None
 
     @classmethod
     def read(cls, fields: Fields) -> Sampling:
@@ -47,56 +58,16 @@ class Sampling:
             top_k=fields.integer("top_k"),
             presence_penalty=fields.number("presence_penalty"),
             frequency_penalty=fields.number("frequency_penalty"),
+            repetition_penalty=fields.number("repetition_penalty"),
+            min_p=fields.number("min_p"),
+            min_tokens=fields.integer("min_tokens") or 0,
+            stop_token_ids=fields.integers("stop_token_ids") or (),
+            allowed_token_ids=fields.integers("allowed_token_ids"),
+            bad_words=fields.strings("bad_words"),
+            logit_bias=fields.dictionary("logit_bias"),
+            prompt_logprobs=fields.integer("prompt_logprobs"),
+            constraint=read_constraint(fields),
         )
-
-    def check(self, max_model_len: int) -> None:
-        """Raises ApiError (400) for a value out of range, the first one as the real server looks at them."""
-        if self.max_tokens is not None and self.max_tokens > max_model_len:
-            raise bad_request(
-                f"max_tokens={self.max_tokens} cannot be greater than max_model_len={max_model_len}. "
-                "Please request fewer output tokens.",
-                "max_tokens",
-                self.max_tokens,
-            )
-        if self.n < 1:
-            raise bad_request(f"n must be at least 1, got {self.n}.")
-        if self.n > MOST_CHOICES:
-            raise bad_request(
-                f"n must be at most {MOST_CHOICES}, got {self.n}. "
-                "To increase this limit, set the VLLM_MAX_N_SEQUENCES environment variable."
-            )
-        self._check_penalties()
-        self._check_temperature()
-        self._check_tops()
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise bad_request(f"max_tokens must be at least 1, got {self.max_tokens}.", "max_tokens", self.max_tokens)
-        if "" in self.stop:
-            raise bad_request("stop cannot contain an empty string.")
-        if self.n > 1 and self.temperature == 0:
-            raise bad_request(f"n must be 1 when using greedy sampling, got {self.n}.")
-
-    def _check_penalties(self) -> None:
-        for name in ("presence_penalty", "frequency_penalty"):
-            value = getattr(self, name)
-            if value is not None and not -2 <= value <= 2:
-                raise bad_request(f"{name} must be in [-2, 2], got {value}.")
-
-    def _check_temperature(self) -> None:
-        value = self.temperature
-        if value is None:
-            return
-        if not math.isfinite(value):
-            raise bad_request(f"temperature must be a finite number, got {value}.", "temperature", value)
-        if value < 0:
-            raise bad_request(f"temperature must be non-negative, got {value}.", "temperature", value)
-        if value > 2:
-            raise bad_request(f"temperature must be in [0, 2], got {value}.", "temperature", value)
-
-    def _check_tops(self) -> None:
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise bad_request(f"top_p must be in (0, 1], got {self.top_p}.", "top_p", self.top_p)
-        if self.top_k is not None and self.top_k < -1:
-            raise bad_request(f"top_k must be 0 (disable), or at least 1, got {self.top_k}.")
 
     def salt(self, choice: int) -> str:
         """What tells the draws of this choice from those of a plain request.
@@ -111,8 +82,12 @@ class Sampling:
 def plan(answer: Answer, sampling: Sampling, limit: int) -> Plan:
     """How `answer` is said when at most `limit` tokens may be generated. One byte is one token, its end one more."""
     text = answer.text.encode(errors="replace")
+    if sampling.allowed_token_ids is not None:
+        text = _allowed(text, sampling.allowed_token_ids, limit)
     if sampling.ignore_eos:
         text = _repeated(text, limit)
+    elif len(text) < sampling.min_tokens:
+        text = _repeated(text, sampling.min_tokens)[: sampling.min_tokens]
     stopped = _stopped(text, sampling, limit)
     if stopped:
         return stopped
@@ -124,17 +99,36 @@ def plan(answer: Answer, sampling: Sampling, limit: int) -> Plan:
 
 
 def _stopped(text: bytes, sampling: Sampling, limit: int) -> Plan | None:
-    """The plan up to the stop string that is complete first; the longest of several that end together."""
-    first: tuple[int, int, str] | None = None
+    """The plan up to the stop string or token that is complete first; the longest of several that end together."""
+    # (end, start, reason): the text up to `start` is shown.
+    found: list[tuple[int, int, str | int]] = []
     for stop in sampling.stop:
         pattern = stop.encode(errors="replace")
-        at = text.find(pattern, 0, limit)
-        if at >= 0 and (first is None or (at + len(pattern), at) < first[:2]):
-            first = (at + len(pattern), at, stop)
-    if first is None:
+        # Before min_tokens nothing stops.
+        at = text.find(pattern, max(0, sampling.min_tokens - len(pattern)), limit)
+        if at >= 0:
+            found.append((at + len(pattern), at, stop))
+    for token_id in sampling.stop_token_ids:
+        at = text.find(token_bytes(token_id), sampling.min_tokens, limit) if token_id < 256 else -1
+        if at >= 0:
+            found.append((at + 1, at, token_id))
+    if not found:
         return None
-    end, start, stop = first
-    return Plan(text[: end if sampling.include_stop else start], end, "stop", stop)
+    end, start, reason = min(found, key=lambda stop: stop[:2])
+    if sampling.constraint and isinstance(reason, int):
+        # A grammar takes a stop token for its end: one that it needs in the midst of the text leaves no way on.
+        return Plan(text[:start], end, "error")
+    shown = end if sampling.include_stop else start
+    return Plan(text[:shown], end, "stop", reason, unseen=text[shown:end])
+
+
+def _allowed(text: bytes, allowed: Sequence[int], limit: int) -> bytes:
+    """What is left of `text` when only these tokens may be said; without the end token among them it never ends."""
+    kept = bytes(byte for byte, token_id in zip(text, ids_of(text), strict=True) if token_id in allowed)
+    if END_TOKEN in allowed:
+        return kept
+    unit = kept or next((token_bytes(token_id) for token_id in allowed if token_id < 256), b"")
+    return unit * (limit // max(1, len(unit)) + 1) if unit else b""
 
 
 def _repeated(text: bytes, size: int) -> bytes:

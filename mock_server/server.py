@@ -23,19 +23,25 @@ from starlette.routing import Route
 
 from mock_server import wire
 from mock_server.control import ControlApi
+from mock_server.dev_api import DevApi
 from mock_server.engine import Engine
 from mock_server.errors import ApiError, UnreadableBody
 from mock_server.fault_schema import EngineDeath
 from mock_server.gate import Gate
 from mock_server.http_server import HttpServer, bind
 from mock_server.journal import Exchange, Journal
+from mock_server.metrics import Metrics
 from mock_server.openai_api import OpenAIApi
 from mock_server.requests import Limits
 from mock_server.scenario import Scenario
 from mock_server.scenario_files import load_scenario
 from mock_server.scripts import Scripts
 from mock_server.stage import Stage
-from mock_server.vllm_api import VERSION, VllmApi
+from mock_server.stats import EngineStats
+from mock_server.tokenize_api import TokenizeApi
+from mock_server.traffic import Traffic
+from mock_server.versions import DEFAULT_PROFILE, profile
+from mock_server.vllm_api import VllmApi
 
 START_SECONDS = 10
 STOP_SECONDS = 10
@@ -60,17 +66,22 @@ class ServerConfig:
     request_id_headers: bool = False
     control: bool = True
     """Whether the control API answers under /_mock."""
+    profile: str = DEFAULT_PROFILE
+    """The server version to be: a name from mock_server/profiles."""
 
 
 class Mock:
     """One mock server without its socket: engine, scripts, journal and the ASGI app over them.
 
-    Raises ScenarioError when the scenario is wrong.
+    Raises ScenarioError when the scenario is wrong, ValueError for a profile that is not there.
     """
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
-        self.engine = Engine(config.tokens_per_second)
+        self.profile = profile(config.profile)
+        stats = EngineStats(config.max_model_len)
+        self.engine = Engine(config.tokens_per_second, stats, self.profile.wakes_at_once)
+        self.traffic = Traffic()
         self.scripts = Scripts(config.scenario, config.seed)
         self.journal = Journal()
         self.on_death: Callable[[float | None], None] | None = None
@@ -84,14 +95,16 @@ class Mock:
             self.on_death(death.restart_after_s)
 
     def _app(self) -> Starlette:
+        routes = self._routes()
+        self.traffic.handlers = frozenset(route.path for route in routes)
         return Starlette(
-            routes=self._routes(),
+            routes=routes,
             middleware=[
-                Middleware(Gate, self.config.api_key, self.config.request_id_headers),
+                Middleware(Gate, self.traffic, self.profile, self.config.api_key, self.config.request_id_headers),
                 Middleware(Stage, self.engine, self.scripts, self.journal, self.kill),
             ],
             exception_handlers={
-                ApiError: wire.on_api_error,
+                ApiError: wire.on_api_error_echoing if self.profile.echoes_input else wire.on_api_error,
                 UnreadableBody: wire.on_unreadable_body,
                 ClientDisconnect: wire.on_client_gone,
                 HTTPException: wire.on_http_error,
@@ -102,9 +115,12 @@ class Mock:
     def _routes(self) -> list[Route]:
         config = self.config
         digest = hashlib.blake2b(config.served_model_name.encode(errors="replace"), digest_size=4).hexdigest()
-        limits = Limits(config.served_model_name, config.max_model_len)
-        openai = OpenAIApi(self.engine, limits, f"vllm-{VERSION}-{digest}")
-        vllm = VllmApi(self.engine, config.served_model_name)
+        limits = Limits(config.served_model_name, config.max_model_len, self.profile)
+        openai = OpenAIApi(self.engine, limits, f"vllm-{self.profile.version}-{digest}")
+        metrics = Metrics(self.engine, config.served_model_name, self.traffic, self.profile)
+        vllm = VllmApi(self.engine, metrics, self.profile)
+        tokenizer = TokenizeApi(limits)
+        dev = DevApi(self.engine, config.served_model_name, self.profile)
         routes = [
             _route("/v1/chat/completions", openai.chat, "POST"),
             _route("/v1/completions", openai.completions, "POST"),
@@ -115,6 +131,10 @@ class Mock:
             _route("/version", vllm.version, "GET"),
             _route("/load", vllm.load, "GET"),
             _route("/metrics", vllm.metrics, "GET"),
+            _route("/metrics{_:path}", vllm.other_metrics),
+            _route("/tokenize", tokenizer.tokenize, "POST"),
+            _route("/detokenize", tokenizer.detokenize, "POST"),
+            _route("/is_scaling_elastic_ep", dev.is_scaling, "POST"),
         ]
         if config.dev_mode:
             routes += [
@@ -124,8 +144,18 @@ class Mock:
                 _route("/pause", vllm.pause, "POST"),
                 _route("/resume", vllm.resume, "POST"),
                 _route("/is_paused", vllm.is_paused, "GET"),
-                _route("/abort_requests", vllm.abort_requests, "POST"),
+                _route("/reset_prefix_cache", dev.reset_prefix_cache, "POST"),
+                _route("/reset_mm_cache", dev.reset_other_cache, "POST"),
+                _route("/reset_encoder_cache", dev.reset_other_cache, "POST"),
+                _route("/collective_rpc", dev.collective_rpc, "POST"),
+                _route("/server_info", dev.server_info, "GET"),
+                _route("/get_world_size", dev.world_size, "GET"),
+                _route("/weight_info", dev.weight_info, "GET"),
             ]
+            if self.profile.aborts_requests:
+                routes.append(_route("/abort_requests", vllm.abort_requests, "POST"))
+            if self.profile.releases_kv_cache:
+                routes.append(_route("/release_kv_cache_memory", vllm.release_kv_cache_memory, "POST"))
         if config.control:
             control = ControlApi(self.engine, self.scripts, self.journal, self.kill)
             routes += [_route(path, endpoint, method) for method, path, endpoint in control.routes]
@@ -220,6 +250,6 @@ class MockServer:
 
 def _route(path: str, endpoint: Any, *methods: str) -> Route:
     route = Route(path, endpoint, methods=list(methods))
-    # Starlette adds HEAD to every GET; the real server answers it with 405.
+    # Starlette adds HEAD to every GET; the real server answers it with 405. Without methods a route takes them all.
     route.methods = set(methods)
     return route

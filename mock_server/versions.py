@@ -1,0 +1,69 @@
+"""Server versions: how each differs from vLLM 0.32.0, as data in profiles/*.yaml (contract section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DEFAULT_PROFILE = "vllm-0.32.0"
+_FOLDER = Path(__file__).with_name("profiles")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One server version's behaviour."""
+
+    version: str
+    sleep_bodies: bool
+    """/sleep and /wake_up answer in JSON; otherwise 200 and nothing."""
+    typed_sleep: bool
+    """`level` and `mode` of /sleep are checked like other fields; otherwise any number is a level."""
+    sleep_metrics: bool
+    """/metrics times the sleep operations."""
+    wakes_at_once: bool
+    """Any /wake_up resumes the scheduler, even with a part of memory asleep."""
+    resets_say: bool
+    """/reset_prefix_cache says whether it succeeded; otherwise 200 and nothing."""
+    aborts_requests: bool
+    """There is /abort_requests."""
+    releases_kv_cache: bool
+    """There is /release_kv_cache_memory."""
+    clamps_output: bool
+    """max_tokens that do not fit after the prompt are cut down; otherwise refused."""
+    names_aliases: bool
+    """A 404 says which models there are."""
+    echoes_input: bool
+    """What is wrong with a body is said with the body, and with places as tuples."""
+    any_origin: bool
+    """Every web page may call (CORS)."""
+    hottest: float
+    """The highest temperature."""
+    suffix_refused: tuple[str, str | None]
+    """Message and param of the 400 for `suffix`."""
+    guarded: tuple[str, ...]
+    """The beginnings of the paths that ask for the API key."""
+
+
+def names() -> list[str]:
+    """The profiles there are."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+@cache
+def profile(name: str = DEFAULT_PROFILE) -> Profile:
+    """The profile of a server version. Raises ValueError for one that is not there."""
+    if name not in names():
+        raise ValueError(f"unknown profile {name!r}; there are {', '.join(names())}")
+    values = {**_read(DEFAULT_PROFILE), **_read(name)}
+    values["suffix_refused"] = tuple(values["suffix_refused"])
+    values["guarded"] = tuple(values["guarded"])
+    return Profile(**values)
+
+
+def _read(name: str) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    return values
