@@ -95,7 +95,7 @@ def main() -> int:
     outcomes = compared(played, real, mock, known.load())
     if len(played) == len(cases.load()):
         report.write(report.table(played, outcomes))
-    complaints = _complaints("the real server is not as it was recorded", drifted)
+    complaints = _complaints("the real server is not as it was recorded (--record rewrites that)", drifted)
     complaints += _complaints("the mock is not like the real server", outcomes)
     different = sum(bool(outcome.differences) for outcome in outcomes)
     _say(f"{len(played)} cases: {len(played) - different} equal, {different} different, {complaints} to be explained")
