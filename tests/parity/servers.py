@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mock_server
 from mock_server import MockServer
 from parity.cases import MODEL, Flavour, Request
 from parity.exchange import Exchange
@@ -24,6 +25,8 @@ MOCK_TOKENS_PER_SECOND = 300.0
 """So that 1500 tokens are caught in the act and 300 soon over."""
 START_SECONDS = 900.0
 STOP_SECONDS = 30.0
+
+SCENARIO = Path(mock_server.__file__).parent / "scenarios" / "recorded.yaml"
 
 _MOCKS: dict[Flavour, dict[str, Any]] = {
     "dev": {},
@@ -37,8 +40,9 @@ class StartError(RuntimeError):
 
 
 def mock(flavour: Flavour) -> MockServer:
-    """A mock of that flavour, not yet started."""
+    """A mock of that flavour, not yet started. It talks like the real server's random model."""
     return MockServer(
+        scenario=SCENARIO,
         tokens_per_second=MOCK_TOKENS_PER_SECOND,
         served_model_name=MODEL,
         max_model_len=CONTEXT,

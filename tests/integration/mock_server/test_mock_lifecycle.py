@@ -146,7 +146,7 @@ class TestCommand:
         url, mode = url_of(process)
         assert "dev mode on" in mode
         hanging = pool.submit(httpx.post, url + "/v1/chat/completions", json=ask(), timeout=60)
-        until(lambda: "_running{" in (text := httpx.get(url + "/metrics").text) and "} 1.0" in text)
+        until(lambda: re.search(r"num_requests_running\{.*\} 1\.0\n", httpx.get(url + "/metrics").text))
         process.send_signal(signum)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out, err) == (0, "", "")
