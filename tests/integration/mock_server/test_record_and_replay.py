@@ -1,0 +1,99 @@
+"""Recording before a real socket, and answering from the cassette, seen with the official SDK."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from mock_server import MockServer
+from mock_server.cassettes.apps import recording_app, replay_app
+from mock_server.cassettes.cassette import Cassette, CassetteError
+from served import served
+
+
+def client_of(url: str, key: str = "sk-secret-key") -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+
+
+def ask(client: openai.OpenAI, content: str = "Is this right?") -> str:
+    completion = client.chat.completions.create(
+        model="genrm-demo", messages=[{"role": "user", "content": content}], temperature=0
+    )
+    return completion.choices[0].message.content or ""
+
+
+def stream(client: openai.OpenAI) -> list[str]:
+    events = client.chat.completions.create(
+        model="genrm-demo", messages=[{"role": "user", "content": "Is this right?"}], stream=True
+    )
+    return [event.choices[0].delta.content or "" for event in events]
+
+
+def test_what_was_recorded_is_answered_without_the_server(mock_server: MockServer, tmp_path: Path) -> None:
+    path = tmp_path / "test.json"
+    with served(recording_app(mock_server.base_url, path)) as url, client_of(url) as client:
+        recorded = [ask(client), stream(client), client.models.list().data[0].id]
+        with pytest.raises(openai.NotFoundError):
+            client.models.retrieve("nope")
+    mock_server.stop()
+    with served(replay_app(Cassette.load(path))) as url, client_of(url) as client:
+        assert [ask(client), stream(client), client.models.list().data[0].id] == recorded
+        with pytest.raises(openai.NotFoundError):
+            client.models.retrieve("nope")
+        with pytest.raises(openai.NotFoundError, match=r"body\.messages\[0\]\.content: from character 8"):
+            ask(client, "Is this wrong?")
+
+
+def test_keys_are_passed_on_and_not_kept(mock_server_factory: Callable[..., MockServer], tmp_path: Path) -> None:
+    server, path = mock_server_factory(api_key="sk-secret-key"), tmp_path / "test.json"
+    with served(recording_app(server.base_url, path)) as url:
+        with client_of(url) as client:
+            ask(client)
+        with client_of(url, "sk-wrong-key") as client, pytest.raises(openai.AuthenticationError):
+            ask(client, "Who am I?")
+    text = path.read_text()
+    assert "sk-secret-key" not in text
+    assert "sk-wrong-key" not in text
+    statuses = [answer["status"] for entry in json.loads(text)["requests"] for answer in entry["answers"]]
+    assert sorted(statuses) == [200, 401]
+
+
+def test_a_server_that_repeats_the_key_does_not_get_it_onto_the_cassette(tmp_path: Path) -> None:
+    async def echo(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(f"wrong: {request.headers['authorization']}", 401)
+
+    path = tmp_path / "test.json"
+    with served(Starlette(routes=[Route("/x", echo)])) as upstream, served(recording_app(upstream, path)) as url:
+        answer = httpx.get(f"{url}/x", headers={"authorization": "Bearer sk-secret-key"})
+    assert answer.text == "wrong: Bearer sk-secret-key"
+    assert "sk-secret-key" not in path.read_text()
+    assert "wrong: Bearer ***" in path.read_text()
+
+
+def test_recording_adds_to_a_cassette_and_refuses_another_file(mock_server: MockServer, tmp_path: Path) -> None:
+    path = tmp_path / "test.json"
+    for content in ("one", "two"):
+        with served(recording_app(mock_server.base_url, path)) as url, client_of(url) as client:
+            ask(client, content)
+    assert len(Cassette.load(path).answers) == 2
+    path.write_text("notes")
+    with pytest.raises(CassetteError):
+        recording_app(mock_server.base_url, path)
+
+
+def test_a_server_that_is_not_there_is_named_and_nothing_is_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "test.json"
+    with served(recording_app("http://127.0.0.1:9", path)) as url:
+        answer = httpx.get(f"{url}/v1/models")
+    assert answer.status_code == 502
+    assert "http://127.0.0.1:9 does not answer: ConnectError" in answer.json()["error"]["message"]
+    assert not path.exists()
