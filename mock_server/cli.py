@@ -6,9 +6,12 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from mock_server.http_server import HttpServer
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -21,6 +24,8 @@ Examples:
   genrm-mock --scenario my.yaml --seed 7
   VLLM_SERVER_DEV_MODE=1 genrm-mock --tokens-per-second 200
   genrm-mock validate my.yaml
+  genrm-mock record --upstream http://gpu1:30000 --cassette run.json
+  genrm-mock replay run.json
   curl http://127.0.0.1:30000/v1/models
 
 The flags are named like vLLM's. VLLM_SERVER_DEV_MODE=1 turns on /sleep, /wake_up, /is_sleeping, /pause, /resume,
@@ -67,7 +72,7 @@ def serve(
     if context.invoked_subcommand:
         return
     # Imported here so that --help and shell completion are instant.
-    from mock_server.http_server import HttpServer, bind
+    from mock_server.http_server import MortalServer
     from mock_server.scenario_files import ScenarioError
     from mock_server.server import Mock, ServerConfig
 
@@ -90,21 +95,12 @@ def serve(
         _fail(f"wrong scenario:\n{error}", code=2)
     except ValueError as error:
         _fail(str(error), code=2)
-    try:
-        listener = bind(host, port)
-    except (OSError, UnicodeError) as error:
-        _fail(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}", code=1)
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn raises the signal again once it has shut down; then this ends the process with code 0.
-        signal.signal(signum, lambda *_: sys.exit(0))
-    typer.echo(
-        f"genrm-mock: http://{host}:{listener.getsockname()[1]}  model {served_model_name}  "
-        f"scenario {scenario or 'default'}  seed {seed}\n"
-        f"genrm-mock: dev mode {'on: /sleep, /wake_up, ...' if dev_mode else 'off (VLLM_SERVER_DEV_MODE=1)'}"
+    _run(
+        MortalServer(mock),
+        *(host, port),
+        f"model {served_model_name}  scenario {scenario or 'default'}  seed {seed}",
+        f"dev mode {'on: /sleep, /wake_up, ...' if dev_mode else 'off (VLLM_SERVER_DEV_MODE=1)'}",
     )
-    sys.stdout.flush()
-    HttpServer(mock).run([listener])
 
 
 @app.command()
@@ -122,6 +118,64 @@ def validate(
     typer.echo(f"genrm-mock: nothing to say against {', '.join(map(str, files))}")
 
 
-def _fail(message: str, code: int) -> None:
+_HOST = typer.Option(help="Address to listen on.")
+_PORT = typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+
+
+@app.command()
+def record(
+    upstream: Annotated[str, typer.Option(metavar="URL", help="The real server, such as http://gpu1:30000.")],
+    cassette: Annotated[Path, typer.Option(metavar="FILE.json", help="Where the answers go; added to if it is there.")],
+    host: Annotated[str, _HOST] = "127.0.0.1",
+    port: Annotated[int, _PORT] = 30000,
+) -> None:
+    """Stand before a real server, pass everything on, and record what it answers. Keys are not recorded."""
+    from mock_server.cassettes.apps import recording_app
+    from mock_server.cassettes.cassette import CassetteError
+    from mock_server.http_server import HttpServer
+
+    try:
+        app = recording_app(upstream, cassette)
+    except CassetteError as error:
+        _fail(str(error), code=2)
+    _run(HttpServer(app), host, port, f"records {upstream} to {cassette}")
+
+
+@app.command()
+def replay(
+    cassette: Annotated[Path, typer.Argument(metavar="FILE.json", help="What was recorded.")],
+    host: Annotated[str, _HOST] = "127.0.0.1",
+    port: Annotated[int, _PORT] = 30000,
+) -> None:
+    """Answer with what was recorded. A request that was not gets 404 and the nearest one that was."""
+    from mock_server.cassettes.apps import replay_app
+    from mock_server.cassettes.cassette import Cassette, CassetteError
+    from mock_server.http_server import HttpServer
+
+    try:
+        recorded = Cassette.load(cassette)
+    except CassetteError as error:
+        _fail(str(error), code=2)
+    _run(HttpServer(replay_app(recorded)), host, port, f"replays {len(recorded.answers)} requests of {cassette}")
+
+
+def _run(server: HttpServer, host: str, port: int, what: str, *more: str) -> None:
+    """Bind, say so, and serve until a signal comes."""
+    from mock_server.http_server import bind
+
+    try:
+        listener = bind(host, port)
+    except (OSError, UnicodeError) as error:
+        _fail(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}", code=1)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises the signal again once it has shut down; then this ends the process with code 0.
+        signal.signal(signum, lambda *_: sys.exit(0))
+    lines = (f"http://{host}:{listener.getsockname()[1]}  {what}", *more)
+    typer.echo("\n".join(f"genrm-mock: {line}" for line in lines))
+    sys.stdout.flush()
+    server.run([listener])
+
+
+def _fail(message: str, code: int) -> NoReturn:
     typer.echo(f"genrm-mock: {message}", err=True)
     raise typer.Exit(code)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 if TYPE_CHECKING:
@@ -37,13 +38,10 @@ class Protocol(KeepsTransport, AutoHTTPProtocol):  # type: ignore[misc, valid-ty
 class HttpServer(uvicorn.Server):
     """uvicorn on a socket that is already bound. It stops at once, whoever still waits for an answer."""
 
-    def __init__(self, mock: Mock) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.ready = threading.Event()
-        self._mock = mock
-        self._address: tuple[str, int] = ("", 0)
-        self._death: asyncio.Task[None] | None = None
         config = uvicorn.Config(
-            mock.app,
+            app,
             http=Protocol,
             ws="none",
             lifespan="on",
@@ -58,16 +56,10 @@ class HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
         await super().startup(sockets)
-        self._address = self.servers[0].sockets[0].getsockname()[:2]
-        self._mock.on_death = self._die
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End. Clients see their connections close, as when a real server is killed."""
-        if self._death:
-            self._death.cancel()
-            with suppress(asyncio.CancelledError, OSError):  # or somebody had taken the port
-                await self._death
         self._hang_up()
         await super().shutdown(sockets)
 
@@ -76,7 +68,29 @@ class HttpServer(uvicorn.Server):
             # A request that hangs in a sleeping engine would hold the shutdown up for ever.
             connection.transport.close()
 
-    # --- death ---
+
+class MortalServer(HttpServer):
+    """A server whose engine may die: then it refuses connections, for a time or for good."""
+
+    def __init__(self, mock: Mock) -> None:
+        super().__init__(mock.app)
+        self._mock = mock
+        self._address: tuple[str, int] = ("", 0)
+        self._death: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        self._address = self.servers[0].sockets[0].getsockname()[:2]
+        self._mock.on_death = self._die
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, also where it is dead."""
+        if self._death:
+            self._death.cancel()
+            with suppress(asyncio.CancelledError, OSError):  # or somebody had taken the port
+                await self._death
+        await super().shutdown(sockets)
 
     def _die(self, restart_after: float | None) -> None:
         if self._death and not self._death.done():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from mock_server.engine import Engine
 from mock_server.errors import ApiError, UnreadableBody
 from mock_server.fault_schema import EngineDeath
 from mock_server.gate import Gate
-from mock_server.http_server import HttpServer, bind
+from mock_server.http_server import HttpServer, MortalServer
 from mock_server.journal import Exchange, Journal
 from mock_server.metrics import Metrics
 from mock_server.openai_api import OpenAIApi
@@ -38,13 +37,11 @@ from mock_server.scenario_files import load_scenario
 from mock_server.scripts import Scripts
 from mock_server.stage import Stage
 from mock_server.stats import EngineStats
+from mock_server.threaded import ThreadedServer
 from mock_server.tokenize_api import TokenizeApi
 from mock_server.traffic import Traffic
 from mock_server.versions import DEFAULT_PROFILE, profile
 from mock_server.vllm_api import VllmApi
-
-START_SECONDS = 10
-STOP_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,24 +169,20 @@ class Mock:
                 await clock
 
 
-class MockServer:
+class MockServer(ThreadedServer):
     """A mock server in a thread of this process, on a free port of the loopback. A context manager.
 
     Takes the fields of ServerConfig, and `host` and `port` (0: any free one). Several may run at once.
     """
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, **config: Any) -> None:
+        super().__init__(host, port)
         self.config = ServerConfig(**config)
-        self.host = host
-        self.port = port
         self._mock = Mock(self.config)
-        self._server: HttpServer | None = None
-        self._thread: threading.Thread | None = None
 
-    @property
-    def base_url(self) -> str:
-        """Where it listens, without /v1."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+    def make(self) -> HttpServer:
+        """The server to be run."""
+        return MortalServer(self._mock)
 
     @property
     def engine(self) -> Engine:
@@ -219,33 +212,6 @@ class MockServer:
                 scripts.set(scope, before)
             else:
                 scripts.restore(scope)
-
-    def start(self) -> MockServer:
-        """Listen. Raises OSError when the port is in use, RuntimeError when the server does not come up."""
-        listener = bind(self.host, self.port)
-        self.port = listener.getsockname()[1]
-        self._server = HttpServer(self._mock)
-        name = f"mock-server-{self.port}"
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), name=name, daemon=True)
-        self._thread.start()
-        if not self._server.ready.wait(START_SECONDS):  # pragma: no cover - a machine that has come to a halt
-            self.stop()
-            raise RuntimeError(f"{name} did not start within {START_SECONDS} s")
-        return self
-
-    def stop(self) -> None:
-        """Stop listening and hang up on everybody. Stopping twice does no harm."""
-        if self._server is None or self._thread is None:
-            return
-        self._server.should_exit = True
-        self._thread.join(STOP_SECONDS)
-        self._server = self._thread = None
-
-    def __enter__(self) -> MockServer:
-        return self.start()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
 
 
 def _route(path: str, endpoint: Any, *methods: str) -> Route:

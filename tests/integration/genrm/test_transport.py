@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from raw_server import COMPLETION, Behaviour, raw_server, response
 
 from genrm import BadReply, JudgeError, JudgeTimeout, JudgeUnreachable, Settings
 from genrm.client import MAX_BODY_BYTES, ChatClient, open_client
+from raw_server import COMPLETION, Behaviour, raw_server, response
 
 MESSAGES = [{"role": "user", "content": "How many?"}]
 

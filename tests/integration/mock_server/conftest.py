@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 
 from mock_server import MockServer
+
+ROOT = Path(__file__).parents[3]
 
 
 def judge_prompt(solution: str = "2 + 2 = 4", problem: str = "What is 2+2?") -> str:
@@ -71,3 +77,26 @@ def until() -> Callable[[Callable[[], object]], None]:
 def prompt_of() -> Callable[..., str]:
     """A judge's prompt about a solution."""
     return judge_prompt
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start `python -m mock_server`; whatever still runs at the end is killed."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **env: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mock_server", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**{k: v for k, v in os.environ.items() if k != "VLLM_SERVER_DEV_MODE"}, "COLUMNS": "200", **env},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +19,6 @@ import pytest
 import mock_server as package
 from mock_server import MockServer, ScenarioError
 
-ROOT = Path(__file__).parents[3]
 Ask = Callable[..., dict[str, Any]]
 
 
@@ -104,29 +101,6 @@ class TestInProcess:
 
 
 Start = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start `python -m mock_server`; whatever still runs at the end is killed."""
-    processes: list[subprocess.Popen[str]] = []
-
-    def start(*arguments: str, **env: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mock_server", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**{k: v for k, v in os.environ.items() if k != "VLLM_SERVER_DEV_MODE"}, "COLUMNS": "200", **env},
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
 
 
 def url_of(process: subprocess.Popen[str]) -> tuple[str, str]:

@@ -1,0 +1,1 @@
+"""Record what a real server answers, and answer with that again."""
