@@ -283,7 +283,10 @@ class Engine:
     ) -> None:
         """End generations, or the parts of them that the ids name. Not `counted`: the statistics see no end."""
         for generation in generations:
-            for choice in generation.end(reason, engine_ids):
+            ended = generation.end(reason, engine_ids)
+            if engine_ids is not None and not ended:
+                continue
+            for choice in ended:
                 choice.told = not counted
             if generation.finished:
                 self._waiting.pop(generation, None)
