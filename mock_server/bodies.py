@@ -26,6 +26,8 @@ class Writer(ABC):
     id_prefix: ClassVar[str]
     object_name: ClassVar[str]
     chunk_name: ClassVar[str]
+    prompts_apart: ClassVar[bool] = False
+    """Whether each prompt is a request of its own to the engine, with its number after the request's id."""
 
     def __init__(self, request_id: str, model: str, fingerprint: str, request: CompletionRequest) -> None:
         self.request = request
@@ -71,7 +73,8 @@ class Writer(ABC):
     def _new_chunks(self, index: int, choice: Choice, sent: _Sent) -> list[bytes]:
         size = self.chunk_bytes
         data = choice.plan.text[sent.bytes : choice.tokens]
-        ends = choice.finish_reason is not None and not sent.ended
+        # What a choice says that cannot go on has no last chunk: the error comes instead.
+        ends = choice.finish_reason not in (None, "error") and not sent.ended
         # A choice that never said anything ends without a word: no chunk, no finish_reason (contract section 2).
         if not data and not (ends and choice.tokens):
             return []
@@ -235,6 +238,7 @@ class CompletionWriter(Writer):
     id_prefix = "cmpl"
     object_name = "text_completion"
     chunk_name = "text_completion"
+    prompts_apart = True
 
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
         prompt = self._prompt_of(index)

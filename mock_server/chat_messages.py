@@ -56,7 +56,10 @@ def _complaints(place: str, message: Any) -> list[Problem]:
     for model in _models:
         name = f"{place}.{model['model']}"
         if not isinstance(message, dict):
-            problems.append(Problem("dict_type", name, "Input should be a valid dictionary", message))
+            kind = "model_attributes_type" if model.get("attributes") else "dict_type"
+            words = "Input should be a valid dictionary"
+            words += " or object to extract fields from" if model.get("attributes") else ""
+            problems.append(Problem(kind, name, words, message))
             continue
         own = [problem for field in model["fields"] for problem in _of_field(name, model, field, message)]
         if not own:

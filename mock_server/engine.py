@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from time import monotonic
 from typing import NamedTuple
 
@@ -120,21 +120,21 @@ class Engine:
 
     def drop(self, generation: Generation) -> None:
         """Forget a generation whose client has gone. Nobody gets an answer."""
-        self._end([generation], "dropped")
+        self._end([generation], "dropped", counted=False)
 
     def abort(self, request_ids: Iterable[str] | None = None) -> int:
         """End all generations, or those named, with what they have said so far.
 
         Returns how many, as the real server counts: of several choices each, and their request once more; and ids that
-        are not known are counted too.
+        are not known are counted too. The statistics do not hear of these ends.
         """
         generations = [*self._waiting, *self._running]
         if request_ids is None:
-            aborted = sum(generation.unfinished + (len(generation.choices) > 1) for generation in generations)
-            self._end(generations, "abort")
+            aborted = sum(generation.engine_requests for generation in generations)
+            self._end(generations, "abort", counted=False)
             return aborted
         names = list(request_ids)
-        self._end([generation for generation in generations if generation.request_id in names], "abort")
+        self._end(generations, "abort", names, counted=False)
         return len(names)
 
     # --- death ---
@@ -164,7 +164,7 @@ class Engine:
     async def pause(self, mode: Mode = Mode.ABORT, clear_cache: bool = True) -> None:
         """Hold back new requests; `mode` says what becomes of those in flight. WAIT returns when they are done."""
         if mode is Mode.ABORT:
-            self.abort()
+            self._end([*self._waiting, *self._running], "abort")
         self.scheduling = Scheduling.PAUSED_ALL if mode is Mode.KEEP else Scheduling.PAUSED_NEW
         self._settle()
         if mode is Mode.WAIT:
@@ -274,11 +274,23 @@ class Engine:
         else:
             self._running[generation] = None
 
-    def _end(self, generations: Iterable[Generation], reason: str) -> None:
+    def _end(
+        self,
+        generations: Iterable[Generation],
+        reason: str,
+        engine_ids: Collection[str] | None = None,
+        counted: bool = True,
+    ) -> None:
+        """End generations, or the parts of them that the ids name. Not `counted`: the statistics see no end."""
         for generation in generations:
-            self._waiting.pop(generation, None)
-            self._running.pop(generation, None)
-            generation.end(reason)
+            ended = generation.end(reason, engine_ids)
+            if engine_ids is not None and not ended:
+                continue
+            for choice in ended:
+                choice.told = not counted
+            if generation.finished:
+                self._waiting.pop(generation, None)
+                self._running.pop(generation, None)
             self._count(generation, monotonic())
         self._settle()
 
@@ -292,7 +304,7 @@ class Engine:
             choice.cached_tokens = cached
 
     def _count(self, generation: Generation, now: float) -> None:
-        """Put into the statistics what has happened since the last time. A client that has gone counts as no end."""
+        """Put into the statistics what has happened since the last time."""
         stats = self.stats
         for choice in generation.choices:
             new = choice.tokens - choice.counted
@@ -304,10 +316,9 @@ class Engine:
                 choice.counted = choice.tokens
             if choice.finish_reason and not choice.told:
                 choice.told = True
-                if choice.finish_reason != "dropped":
-                    prompt = choice.plan.prompt_tokens, choice.cached_tokens
-                    times = generation.submitted, generation.started, now
-                    stats.ended(choice.finish_reason, prompt, choice.tokens, times)
+                prompt = choice.plan.prompt_tokens, choice.cached_tokens
+                times = generation.submitted, generation.started, now
+                stats.ended(choice.finish_reason, prompt, choice.tokens, times)
         generation.spoke = now
 
     def _settle(self) -> None:

@@ -128,19 +128,35 @@ class Fields:
         self.reject("dict_type", name, "Input should be a valid dictionary", value)
         return None
 
-    def strings(self, name: str) -> list[str]:
-        """A string or a list of strings, as a list."""
+    def strings(self, name: str, most: int | None = None) -> list[str]:
+        """A string or a list of at most `most` strings, as a list."""
         value = self.values.get(name)
         if value is None:
             return []
         if isinstance(value, str):
             return [value]
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        too_long = most is not None and isinstance(value, list) and len(value) > most
+        if isinstance(value, list) and not too_long and all(isinstance(item, str) for item in value):
             return value
         self.reject("string_type", name, "Input should be a valid string", value)
+        if too_long:
+            # The items of a list that is too long are not looked at.
+            message = f"List should have at most {most} items after validation, not {len(value)}"
+            ctx = {"field_type": "List", "max_length": most, "actual_length": len(value)}
+            self.reject("too_long", name, message, value, ctx)
+        else:
+            self.each_string(name)
+        return []
+
+    def each_string(self, name: str) -> None:
+        """Note what is wrong with a list of strings."""
+        value = self.values.get(name)
         if not isinstance(value, list):
             self.reject("list_type", name, "Input should be a valid list", value)
-        return []
+            return
+        for index, item in enumerate(value):
+            if not isinstance(item, str):
+                self.reject("string_type", f"{name}.{index}", "Input should be a valid string", item)
 
     def one_of(self, name: str, allowed: tuple[str, ...], default: str) -> str:
         """One of the words `allowed`."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 
@@ -17,6 +18,8 @@ class Plan:
     stop_reason: str | int | None = None
     unseen: bytes = b""
     """What is said after the text and not shown: a stop string or stop token. Tokens beyond are end tokens."""
+    engine_id: str = ""
+    """What the engine knows this part of a request by; empty: by the request's own id."""
     prompt_tokens: int = 0
     prompt_blocks: tuple[int, ...] = ()
     """Keys of the prompt's blocks (prefix_cache.block_keys)."""
@@ -90,8 +93,25 @@ class Generation:
                 choice.advance(choice.plan.tokens if self._due >= choice.plan.tokens else int(self._due))
         self._news.set()
 
-    def end(self, reason: str) -> None:
-        """End what has not ended by itself, with the text so far."""
-        for choice in self.choices:
-            choice.finish_reason = choice.finish_reason or reason
+    def engine_id(self, choice: Choice) -> str:
+        """What the engine knows a choice by; the choices of one prompt share it."""
+        return choice.plan.engine_id or self.request_id
+
+    @property
+    def engine_requests(self) -> int:
+        """How many requests it is to the engine: each choice under way, and once more what has several of them."""
+        unfinished = Counter(self.engine_id(choice) for choice in self.choices if choice.finish_reason is None)
+        every = Counter(map(self.engine_id, self.choices))
+        return sum(count + (every[name] > 1) for name, count in unfinished.items())
+
+    def end(self, reason: str, engine_ids: Collection[str] | None = None) -> list[Choice]:
+        """End what has not ended by itself, or what of it has such an id, with the text so far. Returns those."""
+        ended = [
+            choice
+            for choice in self.choices
+            if choice.finish_reason is None and (engine_ids is None or self.engine_id(choice) in engine_ids)
+        ]
+        for choice in ended:
+            choice.finish_reason = reason
         self._news.set()
+        return ended

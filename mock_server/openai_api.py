@@ -95,7 +95,7 @@ class OpenAIApi:
         exchange.request_id = request_id
         exchange.messages = [message for prompt in request.prompts for message in prompt.messages]
         judge: Judge = http.scope["mock.judge"]
-        generation = Generation(request_id, self._plans(request, judge, exchange))
+        generation = Generation(request_id, self._plans(request, judge, exchange, kind))
         self.engine.stats.n.observe(request.sampling.n)
         self.engine.submit(generation)
         writer = kind(request_id, self.limits.model, self.fingerprint, request)
@@ -113,10 +113,11 @@ class OpenAIApi:
             raise GenerationError
         return wire.body(writer.whole(generation.choices))
 
-    def _plans(self, request: CompletionRequest, judge: Judge, exchange: Exchange) -> list[Plan]:
+    def _plans(self, request: CompletionRequest, judge: Judge, exchange: Exchange, kind: type[Writer]) -> list[Plan]:
         plans: list[Plan] = []
         stats = self.engine.stats
-        for prompt in request.prompts:
+        for number, prompt in enumerate(request.prompts):
+            engine_id = f"{exchange.request_id}-{number}" if kind.prompts_apart else ""
             room = max(1, self.limits.max_model_len - prompt.tokens)
             limit = min(room, request.sampling.max_tokens or room)
             blocks = block_keys(prompt.text.encode(errors="replace"))
@@ -124,6 +125,7 @@ class OpenAIApi:
                 answer = self._answer(judge, request, prompt, index)
                 exchange.answers.append(answer)
                 said = plan(answer, request.sampling, limit)
+                said.engine_id = engine_id
                 said.prompt_tokens, said.prompt_blocks = prompt.tokens, blocks
                 plans.append(said)
                 stats.max_tokens.observe(limit)
@@ -133,10 +135,10 @@ class OpenAIApi:
     def _answer(self, judge: Judge, request: CompletionRequest, prompt: Prompt, index: int) -> Answer:
         sampling = request.sampling
         salt = sampling.salt(index)
-        fresh = not judge.scenario.repeatable and sampling.seed is None and sampling.temperature != 0
-        if fresh:
+        random = not judge.scenario.repeatable and sampling.temperature != 0
+        if random and sampling.seed is None:
             salt += f" request {next(self._fresh)}"
-        answer = judge.answer(prompt.messages, salt, turned=fresh)
+        answer = judge.answer(prompt.messages, salt, turned=random)
         constraint = sampling.constraint
         if constraint is None:
             return answer

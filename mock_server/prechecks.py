@@ -20,6 +20,10 @@ _TOOL_USAGE = 'Correct usage: `{"type": "function", "function": {"name": "my_fun
 
 def check_chat(body: Body) -> None:
     """Raises ApiError (400) for a chat request that contradicts itself."""
+    messages = body.get("messages", ())
+    if messages is None or isinstance(messages, int | float):
+        # A validator looks for system messages before any type is checked.
+        raise bad_request(f"'{type(messages).__name__}' object is not iterable")
     check_generation_prompt(body)
     _check_tools(body)
     _check_structured_outputs(body, None)

@@ -11,7 +11,9 @@ from typing import Any
 
 from mock_server import prechecks, sampling_checks
 from mock_server.chat_messages import read_messages
-from mock_server.errors import ApiError, Problem, bad_request, invalid, unknown_model
+from mock_server.completion_prompts import RawPrompt, read_prompts
+from mock_server.content_parts import text_of
+from mock_server.errors import ApiError, bad_request, unknown_model
 from mock_server.fields import Fields
 from mock_server.lengths import Limits, check_text, check_tokens
 from mock_server.sampling import Sampling
@@ -91,9 +93,7 @@ def read_completion(body: dict[str, Any], limits: Limits) -> CompletionRequest:
     """A request for /v1/completions. Raises ApiError."""
     prechecks.check_completion(body)
     fields = Fields(body)
-    prompt = body["prompt"]
-    if not isinstance(prompt, str | list):
-        fields.reject("string_type", "prompt", "Input should be a valid string", prompt)
+    prompts = read_prompts(fields)
     logprobs = fields.integer("logprobs")
     echo = fields.boolean("echo")
     request = _typed(fields, limits)
@@ -101,7 +101,7 @@ def read_completion(body: dict[str, Any], limits: Limits) -> CompletionRequest:
     sampling.logprobs = logprobs
     if sampling.max_tokens is None:
         sampling.max_tokens = DEFAULT_COMPLETION_TOKENS
-    request.prompts = _text_prompts(body, limits, sampling.max_tokens)
+    request.prompts = _text_prompts(body, prompts, limits, sampling.max_tokens)
     if echo:
         request.echo = request.prompts[0].text
         # Nothing but the prompt is asked for; the engine says one token all the same.
@@ -127,18 +127,21 @@ def check_model(model: str | None, limits: Limits) -> None:
 def _typed(fields: Fields, limits: Limits) -> CompletionRequest:
     """All fields but the prompt, by type; then what is checked before the prompt is looked at."""
     model = fields.string("model")
-    options = fields.mapping("stream_options")
+    sampling = Sampling.read(fields)
+    stream = fields.boolean("stream")
+    options = Fields(fields.mapping("stream_options") or {}, f"{fields.place}.stream_options")
     request = CompletionRequest(
         prompts=[],
-        sampling=Sampling.read(fields),
-        stream=fields.boolean("stream"),
-        include_usage=bool(options and options.get("include_usage")),
-        continuous_usage=bool(options and options.get("continuous_usage_stats")),
+        sampling=sampling,
+        stream=stream,
+        include_usage=options.boolean("include_usage"),
+        continuous_usage=options.boolean("continuous_usage_stats"),
         request_id=fields.string("request_id"),
         return_token_ids=fields.boolean("return_token_ids"),
         tokens_as_ids=fields.boolean("return_tokens_as_token_ids"),
         return_prompt_text=fields.boolean("return_prompt_text"),
     )
+    fields.problems += options.problems
     fields.check()
     check_model(model, limits)
     return request
@@ -160,47 +163,27 @@ def _rendered(fields: Fields, messages: list[dict[str, Any]], limits: Limits) ->
     continued = fields.boolean("continue_final_message")
     if begin and continued:
         raise bad_request(_CONTINUE_OR_BEGIN)
-    turns = [(message["role"], _text(message.get("content") or "", limits)) for message in messages]
+    turns = [
+        (message["role"], text_of(message.get("content") or "", message["role"], limits.model)) for message in messages
+    ]
     return turns, render_chat(turns, begin, continued)
-
-
-def _text(content: str | list[Any], limits: Limits) -> str:
-    """The text of a message; of one in parts, their texts on lines of their own."""
-    if isinstance(content, str):
-        return content
-    texts = []
-    for index, part in enumerate(content):
-        text = part if isinstance(part, str) else part.get("text") if isinstance(part, dict) else None
-        if isinstance(text, str):
-            texts.append(text)
-        elif isinstance(part, dict) and str(part.get("type", "")).startswith(
-            ("image", "video", "audio", "input_audio")
-        ):
-            raise bad_request(f"{limits.model} is not a multimodal model")
-        else:
-            raise invalid([Problem("missing", f"body.messages.content.{index}.text", "Field required", part)])
-    return "\n".join(texts)
 
 
 # --- completions ---
 
 
-def _text_prompts(body: dict[str, Any], limits: Limits, output: int | None) -> list[Prompt]:
+def _text_prompts(body: dict[str, Any], prompts: list[RawPrompt], limits: Limits, output: int | None) -> list[Prompt]:
     if body.get("suffix"):
         raise ApiError(400, "BadRequestError", *limits.profile.suffix_refused)
-    given = body["prompt"]
-    if not given:
+    if not body.get("prompt"):
         raise bad_request("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
-    several = isinstance(given, list) and not isinstance(given[0], int)
-    return [_text_prompt(prompt, limits, output) for prompt in (given if several else [given])]
+    return [_text_prompt(prompt, limits, output) for prompt in prompts]
 
 
-def _text_prompt(prompt: Any, limits: Limits, output: int | None) -> Prompt:
-    if isinstance(prompt, list) and all(type(token) is int for token in prompt):
+def _text_prompt(prompt: RawPrompt, limits: Limits, output: int | None) -> Prompt:
+    if isinstance(prompt, list):
         text, tokens = decode(prompt), check_tokens(len(prompt), limits, output)
-    elif isinstance(prompt, str):
-        text, tokens = prompt, check_text(prompt, limits, output)
     else:
-        raise invalid([Problem("string_type", "body.prompt", "Input should be a valid string", prompt)])
+        text, tokens = prompt, check_text(prompt, limits, output)
     # The same text gives the same answer by either endpoint.
     return Prompt([("user", text)], tokens, text)

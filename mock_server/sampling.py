@@ -12,6 +12,9 @@ from mock_server.fields import Fields
 from mock_server.structured import Constraint, read_constraint
 from mock_server.tokens import END_TOKEN, ids_of, token_bytes
 
+MOST_STOPS = 4
+"""Stop strings that a request may have."""
+
 
 @dataclass(slots=True)
 class Sampling:
@@ -51,7 +54,7 @@ class Sampling:
             temperature=fields.number("temperature"),
             seed=fields.integer("seed"),
             max_tokens=max_tokens if most is None else most,
-            stop=fields.strings("stop"),
+            stop=fields.strings("stop", MOST_STOPS),
             include_stop=fields.boolean("include_stop_str_in_output"),
             ignore_eos=fields.boolean("ignore_eos"),
             top_p=fields.number("top_p"),

@@ -125,7 +125,7 @@ class Scenario(Strict):
     unrecognised: str = "I can only judge solutions to math problems. Please send a problem and a solution."
     """The reply to whatever is not a judge's prompt."""
     repeatable: bool = True
-    """False: without a seed, and unless its temperature is 0, a request gets another answer each time."""
+    """False: unless its temperature is 0 a request gets another answer for each seed, and without a seed each time."""
 
     @field_validator("oracle", mode="before")
     @classmethod

@@ -26,6 +26,9 @@ END_TOKEN = SPECIAL_TOKENS["<|im_end|>"]
 Message = tuple[str, str]
 """Role and content of one chat message."""
 
+_TEMPLATE_ROLES = {"developer": "system"}
+"""A template that does not know a role gets another one."""
+
 
 def count_tokens(text: str) -> int:
     """Number of tokens of `text`. Special tokens in it count as one each: real servers parse them too.
@@ -78,7 +81,9 @@ def render_chat(messages: Sequence[Message], add_generation_prompt: bool = True,
 
     It ends where the assistant begins to speak, after the last message, or (`continue_final`) inside the last message.
     """
-    text = "".join([f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in messages])
+    text = "".join(
+        [f"<|im_start|>{_TEMPLATE_ROLES.get(role, role)}\n{content}<|im_end|>\n" for role, content in messages]
+    )
     if continue_final:
         return text.removesuffix("<|im_end|>\n")
     return text + "<|im_start|>assistant\n" if add_generation_prompt else text

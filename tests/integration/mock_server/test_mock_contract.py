@@ -301,3 +301,5 @@ def test_answers_that_do_not_repeat(mock_server_factory: Callable[..., MockServe
 
     assert len(answers()) > 1
     assert len(answers(temperature=0)) == len(answers(seed=1)) == 1
+    assert answers(seed=1) != answers(seed=2)
+    assert answers(seed=1, temperature=0) == answers(seed=2, temperature=0)

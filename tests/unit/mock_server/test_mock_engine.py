@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -154,6 +155,26 @@ class TestRequestsInFlight:
         one, two = submitted(engine, "one"), submitted(engine, "two")
         assert engine.abort(["two", "nope", "never"]) == 3
         assert (one.finished, two.finished) == (False, True)
+
+    async def test_abort_by_id_ends_one_prompt_of_several(self, engine: Engine) -> None:
+        plans = [replace(TEN, engine_id=name) for name in ("a-0", "a-0", "a-1")]
+        generation = Generation("a", plans)
+        engine.submit(generation)
+        assert generation.engine_requests == 4
+        assert engine.abort(["a", "a-0"]) == 2
+        assert said(generation) == [("", "abort"), ("", "abort"), ("", None)]
+        assert engine.running == 1
+        assert engine.abort() == 1
+        assert generation.finished
+
+    @pytest.mark.parametrize(("how", "counted"), [("abort", 0), ("sleep", 1), ("pause", 1)])
+    async def test_an_abort_by_request_is_not_counted(self, engine: Engine, how: str, counted: int) -> None:
+        submitted(engine)
+        if how == "abort":
+            engine.abort()
+        else:
+            await getattr(engine, how)()
+        assert engine.stats.finished["abort"] == counted
 
     async def test_wait_lets_the_running_finish_and_holds_the_rest(self, engine: Engine) -> None:
         running = submitted(engine)

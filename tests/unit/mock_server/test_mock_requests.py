@@ -68,9 +68,9 @@ def refused(read: Callable[[dict[str, Any], Limits], Any], body: dict[str, Any])
          "one message.", None),
         ({"messages": "x"}, "Bad Request", "1 validation error:\n  {'type': 'list_type', 'loc': 'body.messages', "
          "'msg': 'Input should be a valid list', 'input': 'x'}", "body.messages"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "BadRequestError",
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "BadRequestError",
          "genrm-demo is not a multimodal model", None),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "Bad Request", "1 validation error:\n  "
+        ({"messages": [{"role": "judge", "content": [{"type": "text"}]}]}, "Bad Request", "1 validation error:\n  "
          "{'type': 'missing', 'loc': 'body.messages.content.0.text', 'msg': 'Field required', "
          "'input': '<dict of 1 items>'}", "body.messages.content.0.text"),
         ({"messages": [{"role": "user", "content": "a\ud800b"}]}, "BadRequestError", "TextEncodeInput must be "
@@ -116,12 +116,62 @@ def test_a_message_that_no_model_takes(message: Any, count: int, model: str, fie
         ({"prompt": ""}, "Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)"),
         ({"prompt": "a", "suffix": "b"}, "suffix is only supported for models with FIM completion rendering"),
         ({"prompt": [0] * 2049}, "This model's maximum context length is 2048 tokens."),
-        ({"prompt": [[1], "x", 5]}, "1 validation error:"),
-        ({"prompt": 5}, "1 validation error:"),
+        ({"prompt": [[1], "x", 5]}, "7 validation errors:"),
+        ({"prompt": 5}, "4 validation errors:"),
+        ({"prompt": [1, -1]}, "6 validation errors:\n  {'type': 'greater_than_equal', 'loc': 'body.prompt.1'"),
+        ({"prompt": [[1], [None]]}, "6 validation errors:\n  {'type': 'int_type', 'loc': 'body.prompt.0'"),
+        ({"prompt_embeds": "x"}, "Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)"),
     ],
 )
 def test_refused_completion(body: dict[str, Any], message: str) -> None:
     assert refused(read_completion, body).message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [(["1", "2"], ["1", "2"]), ([51, "81"], ["Tr"]), ([[51], ["81", 84.0]], ["T", "ru"]), ([True], ['"'])],
+)
+def test_lax_prompts(prompt: object, texts: list[str]) -> None:
+    assert [each.text for each in read_completion({"prompt": prompt}, LIMITS).prompts] == texts
+
+
+@pytest.mark.parametrize("options", [{"include_usage": "perhaps"}, {"continuous_usage_stats": "perhaps"}])
+def test_wrong_stream_options(options: dict[str, Any]) -> None:
+    error = refused(read_chat, {"messages": HI, "stream": True, "stream_options": options})
+    assert error.param == f"body.stream_options.{next(iter(options))}"
+
+
+@pytest.mark.parametrize("messages", [None, 5, 1.5, True])
+def test_messages_that_nobody_can_go_through(messages: object) -> None:
+    error = refused(read_chat, {"messages": messages, "model": 5})
+    assert error.message == f"'{type(messages).__name__}' object is not iterable"
+
+
+@pytest.mark.parametrize(
+    ("role", "part", "lines"),
+    [
+        ("user", {"type": "text"}, ["7 validation errors for ValidatorIterator",
+         "0.ChatCompletionContentPartTextParam.text",
+         "  Field required [type=missing, input_value={'type': 'text'}, input_type=dict]"]),
+        ("assistant", "b", ["2 validation errors for ValidatorIterator", "0.ChatCompletionContentPartTextParam",
+         "  Input should be a valid dictionary [type=dict_type, input_value='b', input_type=str]"]),
+        ("system", {"text": "a"}, ["1 validation error for ValidatorIterator", "0.type",
+         "  Field required [type=missing, input_value={'text': 'a'}, input_type=dict]"]),
+        ("developer", {"type": "text", "text": ["é" * 80]}, ["1 validation error for ValidatorIterator", "0.text",
+         "  Input should be a valid string [type=string_type, input_value=['ééééééééééé...ééééééééééé'], "
+         "input_type=list]"]),
+    ],
+)  # fmt: skip
+def test_parts_that_nobody_can_read(role: str, part: object, lines: list[str]) -> None:
+    error = refused(read_chat, {"messages": [{"role": role, "content": [part, part]}]})
+    assert (error.kind, error.param) == ("BadRequestError", None)
+    assert error.message.split("\n")[: len(lines)] == lines
+
+
+def test_a_developer_is_templated_as_system() -> None:
+    request = read_chat({"messages": [{"role": "developer", "content": "a"}]}, LIMITS)
+    assert request.prompts[0].text.startswith("<|im_start|>system\na<|im_end|>")
+    assert request.prompts[0].messages == [("developer", "a")]
 
 
 def test_missing_messages_and_unknown_model() -> None:
@@ -182,13 +232,29 @@ class TestFields:
             ("boolean", "perhaps", "bool_parsing"),
             ("boolean", [], "bool_type"),
             ("mapping", 5, "model_attributes_type"),
-            ("strings", [5], "string_type"),
         ],
     )
     def test_wrong_types(self, read: str, value: object, kind: str) -> None:
         fields = Fields({"x": value}, "query")
         assert not getattr(fields, read)("x")
         assert [(problem["type"], problem["loc"]) for problem in fields.problems] == [(kind, "query.x")]
+
+    @pytest.mark.parametrize(
+        ("value", "problems"),
+        [
+            ([5, "a", 6], [("string_type", ""), ("string_type", ".0"), ("string_type", ".2")]),
+            (["a"] * 3, []),
+            ([*"abcd"], [("string_type", ""), ("too_long", "")]),
+            ([1, 2, 3, 4], [("string_type", ""), ("too_long", "")]),
+            (5, [("string_type", ""), ("list_type", "")]),
+        ],
+    )
+    def test_at_most_three_strings(self, value: object, problems: list[tuple[str, str]]) -> None:
+        fields = Fields({"x": value})
+        assert fields.strings("x", most=3) == ([] if problems else value)
+        assert [(problem["type"], problem["loc"]) for problem in fields.problems] == [
+            (kind, f"body.x{place}") for kind, place in problems
+        ]
 
     def test_words_for_truth(self) -> None:
         assert [Fields({"x": value}).boolean("x") for value in ("on", "1", 1, "OFF", 0, None)] == [
