@@ -11,21 +11,21 @@ From a shell: `genrm-mock`. In tests: the pytest fixtures `mock_server` and `moc
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mock_server.answers import Answer, Judge
-    from mock_server.scenario import Scenario
-    from mock_server.scenario_files import ScenarioError, load_scenario
+    from mock_server.judge.answers import Answer, Judge
+    from mock_server.scenario.files import ScenarioError, load_scenario
+    from mock_server.scenario.script import Scenario
     from mock_server.server import MockServer, ServerConfig
 
 __all__ = ["Answer", "Judge", "MockServer", "Scenario", "ScenarioError", "ServerConfig", "load_scenario"]
 
 _HOME = {
-    "Answer": "answers",
-    "Judge": "answers",
+    "Answer": "judge.answers",
+    "Judge": "judge.answers",
     "MockServer": "server",
-    "Scenario": "scenario",
-    "ScenarioError": "scenario_files",
+    "Scenario": "scenario.script",
+    "ScenarioError": "scenario.files",
     "ServerConfig": "server",
-    "load_scenario": "scenario_files",
+    "load_scenario": "scenario.files",
 }
 
 

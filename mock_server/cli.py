@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from mock_server.http_server import HttpServer
+    from mock_server.serving.http_server import HttpServer
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -72,9 +72,9 @@ def serve(
     if context.invoked_subcommand:
         return
     # Imported here so that --help and shell completion are instant.
-    from mock_server.http_server import MortalServer
-    from mock_server.scenario_files import ScenarioError
+    from mock_server.scenario.files import ScenarioError
     from mock_server.server import Mock, ServerConfig
+    from mock_server.serving.http_server import MortalServer
 
     dev_mode = os.environ.get("VLLM_SERVER_DEV_MODE", "0") == "1"
     config = ServerConfig(
@@ -108,7 +108,7 @@ def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE.yaml...", help="Scenarios to look through.")],
 ) -> None:
     """Look a scenario through: mistakes, and rules and faults that can never match. Exits with 1 if there are any."""
-    from mock_server.lint import findings
+    from mock_server.scenario.lint import findings
 
     found = [finding for path in files for finding in findings(path)]
     for finding in found:
@@ -132,7 +132,7 @@ def record(
     """Stand before a real server, pass everything on, and record what it answers. Keys are not recorded."""
     from mock_server.cassettes.apps import recording_app
     from mock_server.cassettes.cassette import CassetteError
-    from mock_server.http_server import HttpServer
+    from mock_server.serving.http_server import HttpServer
 
     try:
         app = recording_app(upstream, cassette)
@@ -150,7 +150,7 @@ def replay(
     """Answer with what was recorded. A request that was not gets 404 and the nearest one that was."""
     from mock_server.cassettes.apps import replay_app
     from mock_server.cassettes.cassette import Cassette, CassetteError
-    from mock_server.http_server import HttpServer
+    from mock_server.serving.http_server import HttpServer
 
     try:
         recorded = Cassette.load(cassette)
@@ -161,7 +161,7 @@ def replay(
 
 def _run(server: HttpServer, host: str, port: int, what: str, *more: str) -> None:
     """Bind, say so, and serve until a signal comes."""
-    from mock_server.http_server import bind
+    from mock_server.serving.http_server import bind
 
     try:
         listener = bind(host, port)

@@ -20,28 +20,28 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
-from mock_server import wire
 from mock_server.control import ControlApi
-from mock_server.dev_api import DevApi
-from mock_server.engine import Engine
-from mock_server.errors import ApiError, UnreadableBody
-from mock_server.fault_schema import EngineDeath
-from mock_server.gate import Gate
-from mock_server.http_server import HttpServer, MortalServer
+from mock_server.engine.machine import Engine
+from mock_server.engine.stats import EngineStats
+from mock_server.faces.dev_api import DevApi
+from mock_server.faces.metrics import Metrics
+from mock_server.faces.openai_api import OpenAIApi
+from mock_server.faces.tokenize_api import TokenizeApi
+from mock_server.faces.vllm_api import VllmApi
+from mock_server.faults.schema import EngineDeath
 from mock_server.journal import Exchange, Journal
-from mock_server.metrics import Metrics
-from mock_server.openai_api import OpenAIApi
-from mock_server.requests import Limits
-from mock_server.scenario import Scenario
-from mock_server.scenario_files import load_scenario
-from mock_server.scripts import Scripts
-from mock_server.stage import Stage
-from mock_server.stats import EngineStats
-from mock_server.threaded import ThreadedServer
-from mock_server.tokenize_api import TokenizeApi
-from mock_server.traffic import Traffic
+from mock_server.replies import wire
+from mock_server.replies.errors import ApiError, UnreadableBody
+from mock_server.requests.reading import Limits
+from mock_server.scenario.files import load_scenario
+from mock_server.scenario.in_force import Scripts
+from mock_server.scenario.script import Scenario
+from mock_server.serving.gate import Gate
+from mock_server.serving.http_server import HttpServer, MortalServer
+from mock_server.serving.stage import Stage
+from mock_server.serving.threaded import ThreadedServer
+from mock_server.serving.traffic import Traffic
 from mock_server.versions import DEFAULT_PROFILE, profile
-from mock_server.vllm_api import VllmApi
 
 
 @dataclass(frozen=True, slots=True)

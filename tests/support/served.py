@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from starlette.applications import Starlette
 
-from mock_server.http_server import HttpServer
-from mock_server.threaded import ThreadedServer
+from mock_server.serving.http_server import HttpServer
+from mock_server.serving.threaded import ThreadedServer
 
 
 class _Served(ThreadedServer):

@@ -13,7 +13,7 @@ import pytest
 from genrm import Reason
 from genrm.reward_function import compute_score
 from mock_server import MockServer
-from mock_server.fault_schema import KINDS
+from mock_server.faults.schema import KINDS
 
 DOCS = Path(__file__, "../../../../docs/faults.md").resolve()
 INFO = {"question": "What is 2 + 2?", "split": "train"}

@@ -17,7 +17,8 @@ import openai
 import pytest
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from mock_server import MockServer, ScenarioError, http_server
+from mock_server import MockServer, ScenarioError
+from mock_server.serving import http_server
 
 Ask = Callable[..., dict[str, Any]]
 Until = Callable[..., None]

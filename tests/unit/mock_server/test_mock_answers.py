@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mock_server import Answer, Judge, Scenario, load_scenario
-from mock_server.answers import answer
+from mock_server.judge.answers import answer
 
 GOLDEN = Path(__file__).parents[2] / "data" / "mock_answers.json"
 MESSAGES = [

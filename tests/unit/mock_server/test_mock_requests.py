@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from mock_server.answers import Answer
-from mock_server.engine import Plan
-from mock_server.errors import ApiError, UnreadableBody
-from mock_server.fields import Fields
-from mock_server.requests import Limits, read_chat, read_completion
-from mock_server.sampling import Sampling, plan
-from mock_server.wire import encode, parse
+from mock_server.engine.machine import Plan
+from mock_server.judge.answers import Answer
+from mock_server.replies.errors import ApiError, UnreadableBody
+from mock_server.replies.wire import encode, parse
+from mock_server.requests.fields import Fields
+from mock_server.requests.reading import Limits, read_chat, read_completion
+from mock_server.requests.sampling import Sampling, plan
 
 LIMITS = Limits("genrm-demo", 2048)
 HI = [{"role": "user", "content": "hi"}]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mock_server import Judge, Scenario, ScenarioError, load_scenario
-from mock_server.scenario_files import DEFAULT_SCENARIO
+from mock_server.scenario.files import DEFAULT_SCENARIO
 
 
 def refused(tmp_path: Path, text: str) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from mock_server.answers import Answer
-from mock_server.errors import ApiError
-from mock_server.fields import Fields
-from mock_server.json_schemas import Instances, UnsupportedSchema
-from mock_server.regexes import UnsupportedPattern, first, matching
-from mock_server.structured import Constraint, read_constraint
+from mock_server.judge.answers import Answer
+from mock_server.replies.errors import ApiError
+from mock_server.requests.fields import Fields
+from mock_server.requests.json_schemas import Instances, UnsupportedSchema
+from mock_server.requests.regexes import UnsupportedPattern, first, matching
+from mock_server.requests.structured import Constraint, read_constraint
 
 RIGHT, WRONG = Answer("fine", verdict=True), Answer("not so", verdict=False)
 

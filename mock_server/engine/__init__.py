@@ -1,0 +1,1 @@
+"""What runs, what waits and what sleeps; and what is counted of it. Free of HTTP."""

@@ -1,0 +1,1 @@
+"""What the mock judge says, and how it knows whether a solution is right. Free of HTTP."""

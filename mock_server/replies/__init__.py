@@ -1,0 +1,1 @@
+"""What goes over the wire: bodies, errors and event streams."""

@@ -1,0 +1,1 @@
+"""A request, read and checked as vLLM does, and what it binds the answer to."""
