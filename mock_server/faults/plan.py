@@ -3,7 +3,7 @@
 "Content" is the canonical JSON of the body with its path: two calls are of the same content when a client repeats
 itself. Calls of the same content are numbered from 1 as they arrive, in each scope by itself, so what one content meets
 does not depend on what else is asked, when, or in which order. Shares are drawn from the seed, the content, the place
-of the fault in the plan and the number of the call (draws.py).
+of the fault in the plan and the number of the call (judge/draws.py).
 """
 
 from __future__ import annotations

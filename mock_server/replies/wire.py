@@ -140,7 +140,7 @@ class EventStream(Response):
     """An answer in events. Status and headers go out at once, before the first event is known.
 
     Starlette's own StreamingResponse costs a task group a request and listens for the client itself; here the
-    generator of the events does (openai_api.py).
+    generator of the events does (faces/openai_api.py).
     """
 
     def __init__(self, events: AsyncGenerator[bytes, None], media_type: str = "text/event-stream") -> None:

@@ -1,6 +1,6 @@
 """The schema of a scenario: the script that the mock judge answers by. `scenarios/default.yaml` shows every field.
 
-Here is only what a scenario may say; scenario_files.py reads it from YAML and explains mistakes with file and line.
+Here is only what a scenario may say; files.py reads it from YAML and explains mistakes with file and line.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Scenario(Strict):
     shapes: Shapes = Shapes()
     critique: Critique = Critique()
     faults: list[Fault] = Field(default_factory=list)
-    """What goes wrong: the fault plan (fault_schema.py)."""
+    """What goes wrong: the fault plan (faults/schema.py)."""
     prompt: Prompt = Prompt()
     unrecognised: str = "I can only judge solutions to math problems. Please send a problem and a solution."
     """The reply to whatever is not a judge's prompt."""

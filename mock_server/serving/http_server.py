@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-if TYPE_CHECKING:
-    from mock_server.server import Mock
+from mock_server.engine.machine import Engine
 
 _BACKLOG = 2048
 _LAST_WORDS_SECONDS = 1.0
@@ -21,7 +22,7 @@ _LAST_WORDS_SECONDS = 1.0
 
 
 class KeepsTransport:
-    """A part of a protocol: puts the transport into the state of each request; faults need it (fault_acts.py)."""
+    """A part of a protocol: puts the transport into the state of each request; faults need it (faults/acts.py)."""
 
     app_state: dict[str, Any]
 
@@ -31,7 +32,7 @@ class KeepsTransport:
         super().connection_made(transport)  # type: ignore[misc] # it is mixed into uvicorn's
 
 
-class Protocol(KeepsTransport, AutoHTTPProtocol):  # type: ignore[misc, valid-type] # chosen at run time: httptools or h11
+class HttpProtocol(KeepsTransport, AutoHTTPProtocol):  # type: ignore[misc, valid-type] # chosen at run time: httptools or h11
     """uvicorn's HTTP."""
 
 
@@ -42,7 +43,7 @@ class HttpServer(uvicorn.Server):
         self.ready = threading.Event()
         config = uvicorn.Config(
             app,
-            http=Protocol,
+            http=HttpProtocol,
             ws="none",
             lifespan="on",
             log_config=None,  # logging belongs to the caller; without any, errors go to stderr
@@ -69,10 +70,18 @@ class HttpServer(uvicorn.Server):
             connection.transport.close()
 
 
+class Mortal(Protocol):
+    """What is served and may die: its app, its engine, and whom it tells of a death."""
+
+    app: Starlette
+    engine: Engine
+    on_death: Callable[[float | None], None] | None
+
+
 class MortalServer(HttpServer):
     """A server whose engine may die: then it refuses connections, for a time or for good."""
 
-    def __init__(self, mock: Mock) -> None:
+    def __init__(self, mock: Mortal) -> None:
         super().__init__(mock.app)
         self._mock = mock
         self._address: tuple[str, int] = ("", 0)
