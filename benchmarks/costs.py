@@ -33,7 +33,7 @@ REPLY = "First I check the sum, which is right. " * 40 + "\n\n**Final verdict:**
 def main() -> None:
     table = Table("what", "costs", "against", "ratio")
     imported = seconds_of(python("import genrm.reward_function"))
-    bare = seconds_of(python("import pydantic_settings, httpx, tenacity"))
+    bare = seconds_of(python("import pydantic_settings, anyio, tenacity"))
     table.add_row(
         "import genrm.reward_function",
         f"{imported:.3f} s",

@@ -20,6 +20,7 @@ from genrm.endpoints import Endpoints
 from genrm.errors import BadReply, JudgeError, JudgeOverloaded, JudgeRefused, JudgeTimeout, JudgeUnreachable
 from genrm.prompts import Message
 from genrm.settings import Settings
+from genrm.transport import MendedTransport
 
 # Statuses that may pass; every 5xx too. RFC 9110 and 6585; 425 is "too early".
 _PASSING = frozenset({408, 409, 425, 429})
@@ -141,8 +142,6 @@ class ChatClient:
 
 def open_client(settings: Settings) -> ChatClient:
     """A client for the running event loop, with connections of its own; close it with `ChatClient.aclose`."""
-    from genrm.transport import MendedTransport  # aiohttp: 0.2 s that a mere import of genrm need not pay
-
     transport = MendedTransport(trust_env=settings.server_backend == "openai")
     return ChatClient(settings, httpx.AsyncClient(transport=transport), Endpoints(settings.base_url))
 

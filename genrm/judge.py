@@ -7,11 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import anyio
 from tenacity import AsyncRetrying, RetryCallState
 
-from genrm.client import ChatClient, open_client
 from genrm.errors import BadReply, JudgeError, JudgeOverloaded, JudgeRefused, JudgeTimeout
 from genrm.neutralise import Neutraliser
 from genrm.per_loop import PerLoop
@@ -21,6 +21,9 @@ from genrm.samples import Sample
 from genrm.settings import Settings
 from genrm.single_flight import SingleFlight
 from genrm.verdicts import Reason, Verdict, parse_verdict
+
+if TYPE_CHECKING:
+    from genrm.client import ChatClient
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +113,8 @@ class Judge:
         await self._per_loop.aclose()
 
     def _open(self) -> _LoopBound:
+        from genrm.client import open_client  # httpx and aiohttp: 0.3 s that a mere import of genrm need not pay
+
         return _LoopBound(open_client(self.settings), anyio.CapacityLimiter(self.settings.max_workers))
 
     async def _ask_as_worker(self, bound: _LoopBound, messages: Callable[[str], list[Message]]) -> Judgement:

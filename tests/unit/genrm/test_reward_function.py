@@ -139,12 +139,23 @@ def test_a_batch_says_what_is_wrong_after_scoring_the_rest(judge_server: respx.M
 
 
 def test_importing_it_is_light() -> None:
-    """verl imports it in every worker. Heavy packages, and aiohttp's 0.2 s, come when they are used."""
+    """verl imports it in every worker. Heavy packages, and the 0.3 s of httpx and aiohttp, come when they are used."""
     code = "import sys, genrm.reward_function; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = set(run.stdout.split())
     assert "genrm.judge" in modules
-    assert not modules & {"torch", "verl", "vllm", "ray", "numpy", "transformers", "aiohttp", "openai", "math_verify"}
+    assert not modules & {
+        "torch",
+        "verl",
+        "vllm",
+        "ray",
+        "numpy",
+        "transformers",
+        "httpx",
+        "aiohttp",
+        "openai",
+        "math_verify",
+    }
     assert not any(name.startswith("mock_server") for name in modules)
 
 
