@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 
 from typing_extensions import Self
 
@@ -12,7 +13,7 @@ START_SECONDS = 10
 STOP_SECONDS = 10
 
 
-class ThreadedServer:
+class ThreadedServer(ABC):
     """A context manager around an `HttpServer`, which `make` gives. Several may run at once."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -21,9 +22,9 @@ class ThreadedServer:
         self._server: HttpServer | None = None
         self._thread: threading.Thread | None = None
 
+    @abstractmethod
     def make(self) -> HttpServer:
         """The server to be run; called at each start."""
-        raise NotImplementedError
 
     @property
     def base_url(self) -> str:
