@@ -61,9 +61,7 @@ def recording_app(upstream: str, path: Path) -> Starlette:
             finally:
                 await answer.aclose()
             # Only what came whole is an answer.
-            cassette.record(
-                asked, Answered(answer.status_code, kept, tuple(_clean(piece, secrets) for piece in pieces))
-            )
+            cassette.record(asked, Answered(answer.status_code, kept, _clean(pieces, secrets)))
             cassette.save(path)
 
         return StreamingResponse(pass_on(), answer.status_code, dict(kept))
@@ -107,7 +105,11 @@ def _secrets_of(request: Request) -> list[bytes]:
     return [secret.encode() for secret in (bearer, request.headers.get("x-api-key", "")) if len(secret) > 4]
 
 
-def _clean(piece: bytes, secrets: list[bytes]) -> bytes:
+def _clean(pieces: list[bytes], secrets: list[bytes]) -> tuple[bytes, ...]:
+    """The pieces without the secrets. With one in them they become one piece: it may have come in two."""
+    whole = b"".join(pieces)
+    if not any(secret in whole for secret in secrets):
+        return tuple(pieces)
     for secret in secrets:
-        piece = piece.replace(secret, b"***")
-    return piece
+        whole = whole.replace(secret, b"***")
+    return (whole,)
