@@ -108,7 +108,7 @@ def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE.yaml...", help="Scenarios to look through.")],
 ) -> None:
     """Look a scenario through: mistakes, and rules and faults that can never match. Exits with 1 if there are any."""
-    from mock_server.scenario.lint import findings
+    from mock_server.lint import findings
 
     found = [finding for path in files for finding in findings(path)]
     for finding in found:

@@ -16,13 +16,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mock_server.engine.machine import Engine
+from mock_server.errors import ApiError
 from mock_server.faults.schema import EngineDeath
 from mock_server.journal import Journal
 from mock_server.replies import wire
-from mock_server.replies.errors import ApiError
 from mock_server.requests.fields import Fields
 from mock_server.scenario.files import ScenarioError, load_scenario
-from mock_server.scenario.in_force import Script, Scripts
+from mock_server.scripts import Script, Scripts
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 WAIT_SECONDS = 30.0

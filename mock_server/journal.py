@@ -9,7 +9,7 @@ from typing import Any
 
 from mock_server.engine.machine import Snapshot
 from mock_server.judge.answers import Answer
-from mock_server.requests.tokens import Message
+from mock_server.tokens import Message
 
 
 @dataclass(slots=True)

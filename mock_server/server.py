@@ -23,6 +23,7 @@ from starlette.routing import Route
 from mock_server.control import ControlApi
 from mock_server.engine.machine import Engine
 from mock_server.engine.stats import EngineStats
+from mock_server.errors import ApiError, UnreadableBody
 from mock_server.faces.dev_api import DevApi
 from mock_server.faces.metrics import Metrics
 from mock_server.faces.openai_api import OpenAIApi
@@ -31,11 +32,10 @@ from mock_server.faces.vllm_api import VllmApi
 from mock_server.faults.schema import EngineDeath
 from mock_server.journal import Exchange, Journal
 from mock_server.replies import wire
-from mock_server.replies.errors import ApiError, UnreadableBody
 from mock_server.requests.reading import Limits
 from mock_server.scenario.files import load_scenario
-from mock_server.scenario.in_force import Scripts
 from mock_server.scenario.script import Scenario
+from mock_server.scripts import Scripts
 from mock_server.serving.gate import Gate
 from mock_server.serving.http_server import HttpServer, MortalServer
 from mock_server.serving.stage import Stage

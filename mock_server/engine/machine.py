@@ -15,7 +15,7 @@ from typing import NamedTuple
 from mock_server.engine.generation import Choice, Generation, Plan
 from mock_server.engine.prefix_cache import PrefixCache
 from mock_server.engine.stats import EngineStats
-from mock_server.replies.errors import EngineCallError, WorkerError
+from mock_server.errors import EngineCallError, WorkerError
 
 __all__ = ["Choice", "Engine", "Generation", "Mode", "Plan", "Scheduling"]
 

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mock_server.engine.machine import Engine
+from mock_server.errors import ApiError, WorkerError, bad_request
 from mock_server.replies import wire
-from mock_server.replies.errors import ApiError, WorkerError, bad_request
 from mock_server.requests.fields import Fields
 from mock_server.versions import Profile
 

@@ -16,12 +16,12 @@ from starlette.types import Receive
 
 from mock_server.engine.machine import Engine, Generation, Plan
 from mock_server.engine.prefix_cache import block_keys
+from mock_server.errors import ENGINE_DEAD, ApiError, GenerationError, UnreadableBody
 from mock_server.journal import Exchange
 from mock_server.judge.answers import Answer, Judge
 from mock_server.judge.draws import Draws
 from mock_server.replies import wire
 from mock_server.replies.bodies import ChatWriter, CompletionWriter, Writer
-from mock_server.replies.errors import ENGINE_DEAD, ApiError, GenerationError, UnreadableBody
 from mock_server.requests.reading import CompletionRequest, Limits, Prompt, read_chat, read_completion
 from mock_server.requests.sampling import plan
 

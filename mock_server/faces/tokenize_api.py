@@ -7,12 +7,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mock_server.errors import bad_request
 from mock_server.replies import wire
-from mock_server.replies.errors import bad_request
 from mock_server.requests.chat_messages import read_messages
 from mock_server.requests.fields import Fields
 from mock_server.requests.reading import Limits, check_model, read_chat_prompt
-from mock_server.requests.tokens import decode, encode, token_string
+from mock_server.tokens import decode, encode, token_string
 
 _LARGEST_ID = 2**63 - 1
 

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mock_server.engine.machine import Engine, Mode
+from mock_server.errors import ApiError, EngineCallError, bad_request
 from mock_server.faces.metrics import CONTENT_TYPE, OTHER_CONTENT_TYPE, Metrics
 from mock_server.replies import wire
-from mock_server.replies.errors import ApiError, EngineCallError, bad_request
 from mock_server.requests.fields import Fields
 from mock_server.versions import Profile
 

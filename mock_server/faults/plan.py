@@ -22,7 +22,7 @@ import orjson
 from mock_server.faults.schema import Fault, FaultKind, Latency
 from mock_server.judge.draws import Draws
 from mock_server.judge.matching import MatchIndex, matcher
-from mock_server.judge.prompts import PromptFormat, canonical, recognise
+from mock_server.prompts import PromptFormat, canonical, recognise
 
 COMPLETIONS = frozenset({"/v1/chat/completions", "/v1/completions", "/invocations"})
 

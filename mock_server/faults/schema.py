@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mock_server.scenario.parts import Share, Strict, TextMatch
+from mock_server.schema import Share, Strict, TextMatch
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Calls = Annotated[int, Field(ge=1)]

@@ -13,10 +13,10 @@ from typing import Literal
 from mock_server.judge import critiques, oracles
 from mock_server.judge.draws import Draws
 from mock_server.judge.matching import matcher
-from mock_server.judge.prompts import PromptFormat, recognise
-from mock_server.requests.tokens import Message
+from mock_server.prompts import PromptFormat, recognise
 from mock_server.scenario.files import ScenarioError, read_jsonl
 from mock_server.scenario.script import OracleEntry, Scenario
+from mock_server.tokens import Message
 
 Shape = Literal["verdict", "no_box", "two_boxes", "truncated", "undecided", "unrecognised"]
 

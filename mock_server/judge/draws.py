@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TypeVar
 
-from mock_server.requests.tokens import Message
+from mock_server.tokens import Message
 
 T = TypeVar("T")
 

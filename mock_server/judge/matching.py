@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 import ahocorasick
 
-from mock_server.judge.prompts import MARK, canonical
-from mock_server.scenario.parts import TextMatch
+from mock_server.prompts import MARK, canonical
+from mock_server.schema import TextMatch
 
 Matcher = str | re.Pattern[str] | None
 """What a text must contain: a canonical substring, a pattern, or anything."""

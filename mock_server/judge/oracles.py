@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mock_server.judge import arithmetic
 from mock_server.judge.final_answers import final_answer, normalised
 from mock_server.judge.matching import Matcher, MatchIndex
-from mock_server.judge.prompts import JudgePrompt, canonical
+from mock_server.prompts import JudgePrompt, canonical
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""What goes over the wire: bodies, errors and event streams."""
+"""What goes over the wire: bodies and event streams."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mock_server.engine.machine import Choice
-from mock_server.requests.tokens import END_TOKEN, VOCABULARY, ids_of, token_bytes
+from mock_server.tokens import END_TOKEN, VOCABULARY, ids_of, token_bytes
 
 _STEP = 64
 """How far apart in the vocabulary the alternatives of a token are: far enough to be of another kind."""

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from mock_server.replies.errors import (
+from mock_server.errors import (
     ApiError,
     EngineCallError,
     Problem,

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from mock_server.replies.errors import Problem
+from mock_server.errors import Problem
 from mock_server.requests.fields import Fields
 
 _STRING = ("string_type", "Input should be a valid string")

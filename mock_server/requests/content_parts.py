@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mock_server.replies.errors import ApiError, Problem, bad_request, invalid
+from mock_server.errors import ApiError, Problem, bad_request, invalid
 
 _TEXT = ("ChatCompletionContentPartTextParam", "text", "text")
 _PARTS_OF_ROLE = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mock_server.replies.errors import ApiError, bad_request
-from mock_server.requests.tokens import LONGEST_TOKEN, count_tokens
+from mock_server.errors import ApiError, bad_request
+from mock_server.tokens import LONGEST_TOKEN, count_tokens
 from mock_server.versions import Profile, profile
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mock_server.replies.errors import bad_request
+from mock_server.errors import bad_request
 
 Body = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mock_server.replies.errors import ApiError, bad_request, unknown_model
+from mock_server.errors import ApiError, bad_request, unknown_model
 from mock_server.requests import prechecks, sampling_checks
 from mock_server.requests.chat_messages import read_messages
 from mock_server.requests.completion_prompts import RawPrompt, read_prompts
@@ -17,7 +17,7 @@ from mock_server.requests.content_parts import text_of
 from mock_server.requests.fields import Fields
 from mock_server.requests.lengths import Limits, check_text, check_tokens
 from mock_server.requests.sampling import Sampling
-from mock_server.requests.tokens import Message, decode, encode, render_chat
+from mock_server.tokens import Message, decode, encode, render_chat
 
 __all__ = ["CompletionRequest", "Limits", "Prompt", "check_model", "read_chat", "read_chat_prompt", "read_completion"]
 

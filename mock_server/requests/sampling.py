@@ -10,7 +10,7 @@ from mock_server.engine.machine import Plan
 from mock_server.judge.answers import Answer
 from mock_server.requests.fields import Fields
 from mock_server.requests.structured import Constraint, read_constraint
-from mock_server.requests.tokens import END_TOKEN, ids_of, token_bytes
+from mock_server.tokens import END_TOKEN, ids_of, token_bytes
 
 MOST_STOPS = 4
 """Stop strings that a request may have."""

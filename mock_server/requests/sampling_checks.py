@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mock_server.replies.errors import bad_request
+from mock_server.errors import bad_request
 from mock_server.requests.lengths import Limits
 from mock_server.requests.sampling import Sampling
-from mock_server.requests.tokens import VOCABULARY
+from mock_server.tokens import VOCABULARY
 
 MOST_CHOICES = 16384
 MOST_LOGPROBS = 20

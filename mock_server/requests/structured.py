@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mock_server.errors import Problem, bad_request
 from mock_server.judge.answers import Answer
-from mock_server.replies.errors import Problem, bad_request
 from mock_server.requests.fields import Fields
 from mock_server.requests.json_schemas import DEEPEST, Instances, UnsupportedSchema
 from mock_server.requests.regexes import UnsupportedPattern, matching

@@ -1,1 +1,1 @@
-"""The script that a mock answers by: its schema, its files, what is wrong with it, and which one is in force."""
+"""The script that a mock answers by: what it may say, and how it is read from files."""

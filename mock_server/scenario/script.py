@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from mock_server.faults.schema import Fault
-from mock_server.judge.prompts import MARK, PromptFormat
-from mock_server.scenario.parts import Share, Strict, TextMatch
+from mock_server.prompts import MARK, PromptFormat
+from mock_server.schema import Share, Strict, TextMatch
 
 
 def _existing_file(value: Path, info: ValidationInfo) -> Path:

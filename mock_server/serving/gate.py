@@ -9,7 +9,7 @@ from time import monotonic
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mock_server.replies.errors import EngineCallError
+from mock_server.errors import EngineCallError
 from mock_server.replies.wire import body, engine_error
 from mock_server.serving.traffic import Traffic
 from mock_server.versions import Profile

@@ -12,7 +12,7 @@ from mock_server.faults.acts import Connection, act
 from mock_server.faults.plan import COMPLETIONS, Call
 from mock_server.faults.schema import EngineDeath
 from mock_server.journal import Exchange, Journal
-from mock_server.scenario.in_force import Script, Scripts
+from mock_server.scripts import Script, Scripts
 
 CONTROL = "/_mock"
 """The prefix of the control API. Nothing under it is journaled, and no fault befalls it."""

@@ -10,8 +10,8 @@ from mock_server.engine.machine import Choice, Plan
 from mock_server.judge.answers import answer
 from mock_server.judge.arithmetic import check
 from mock_server.judge.final_answers import final_answer
-from mock_server.judge.prompts import PromptFormat, canonical, recognise
-from mock_server.requests.tokens import count_tokens, decode
+from mock_server.prompts import PromptFormat, canonical, recognise
+from mock_server.tokens import count_tokens, decode
 
 ANY_TEXT = st.text(st.characters(), max_size=200)  # surrogates too
 PIECES = st.sampled_from(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from mock_server.engine.machine import Engine, Generation, Mode, Plan
-from mock_server.replies.errors import EngineCallError
+from mock_server.errors import EngineCallError
 
 LENGTH = 10
 RUN, PAUSED_NEW, PAUSED_ALL = "run", "paused_new", "paused_all"

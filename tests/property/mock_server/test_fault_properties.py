@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mock_server import load_scenario
 from mock_server.faults.plan import Call, CallCounts, FaultPlan
 from mock_server.judge.matching import Matcher, MatchIndex, matches
-from mock_server.judge.prompts import PromptFormat
+from mock_server.prompts import PromptFormat
 
 # Few letters, so that there is something to be found; and a lone surrogate.
 WORDS = st.text("ab \ud800", max_size=4)

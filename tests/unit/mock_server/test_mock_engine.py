@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mock_server.engine.machine import Engine, Generation, Mode, Plan, Scheduling
-from mock_server.replies.errors import EngineCallError
+from mock_server.errors import EngineCallError
 
 TEN = Plan(b"0123456789", 11, "stop")  # ten bytes and the end token
 

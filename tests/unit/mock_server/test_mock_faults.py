@@ -11,7 +11,7 @@ import pytest
 from mock_server import ScenarioError, load_scenario
 from mock_server.faults.plan import NOTHING, Call, CallCounts, Chosen, FaultPlan
 from mock_server.faults.replies import Reply, altered
-from mock_server.judge.prompts import PromptFormat
+from mock_server.prompts import PromptFormat
 from mock_server.replies import wire
 
 FORM = PromptFormat()

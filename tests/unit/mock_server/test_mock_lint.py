@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mock_server.lint import findings
 from mock_server.scenario.files import DEFAULT_SCENARIO
-from mock_server.scenario.lint import findings
 
 
 def found(tmp_path: Path, text: str) -> list[str]:

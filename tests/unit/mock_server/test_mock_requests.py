@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mock_server.engine.machine import Plan
+from mock_server.errors import ApiError, UnreadableBody
 from mock_server.judge.answers import Answer
-from mock_server.replies.errors import ApiError, UnreadableBody
 from mock_server.replies.wire import encode, parse
 from mock_server.requests.fields import Fields
 from mock_server.requests.reading import Limits, read_chat, read_completion

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from mock_server.errors import ApiError
 from mock_server.judge.answers import Answer
-from mock_server.replies.errors import ApiError
 from mock_server.requests.fields import Fields
 from mock_server.requests.json_schemas import Instances, UnsupportedSchema
 from mock_server.requests.regexes import UnsupportedPattern, first, matching

@@ -6,8 +6,8 @@ import pytest
 
 from mock_server.judge import arithmetic
 from mock_server.judge.final_answers import final_answer, normalised
-from mock_server.judge.prompts import JudgePrompt, PromptFormat, canonical, recognise
-from mock_server.requests.tokens import count_tokens, decode, render_chat
+from mock_server.prompts import JudgePrompt, PromptFormat, canonical, recognise
+from mock_server.tokens import count_tokens, decode, render_chat
 
 FORM = PromptFormat()
 

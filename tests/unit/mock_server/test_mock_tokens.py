@@ -10,14 +10,14 @@ import pytest
 from mock_server.engine.machine import Choice, Plan
 from mock_server.engine.prefix_cache import PrefixCache, block_keys
 from mock_server.engine.stats import Histogram, token_buckets
+from mock_server.errors import ApiError
 from mock_server.judge.answers import Answer
-from mock_server.replies.errors import ApiError
 from mock_server.replies.logprobs import Logprobs, of_prompt, said_ids
 from mock_server.requests.fields import Fields
 from mock_server.requests.reading import Limits, read_chat, read_completion
 from mock_server.requests.sampling import Sampling, plan
 from mock_server.requests.sampling_checks import check
-from mock_server.requests.tokens import VOCABULARY, count_tokens, decode, encode, token_string
+from mock_server.tokens import VOCABULARY, count_tokens, decode, encode, token_string
 
 
 @pytest.mark.parametrize("text", ["", "True", "é漢😀", "a<|im_end|>b<|im_start|>", "\0\n", "<|im_end"])

@@ -12,10 +12,10 @@ from pathlib import Path
 from mock_server.faults.plan import COMPLETIONS
 from mock_server.faults.schema import Fault, FaultMatch
 from mock_server.judge.answers import Judge
-from mock_server.judge.prompts import canonical
+from mock_server.prompts import canonical
 from mock_server.scenario.files import Loc, Locate, ScenarioError, read_jsonl, read_scenario
-from mock_server.scenario.parts import TextMatch
 from mock_server.scenario.script import Rule, Scenario
+from mock_server.schema import TextMatch
 
 Finding = tuple[Loc, str]
 

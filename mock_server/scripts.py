@@ -13,7 +13,7 @@ from typing import Any
 from mock_server.faults.plan import CallCounts, FaultPlan
 from mock_server.faults.schema import Fault
 from mock_server.judge.answers import Judge
-from mock_server.judge.prompts import PromptFormat
+from mock_server.prompts import PromptFormat
 from mock_server.scenario.files import load_scenario
 from mock_server.scenario.script import Scenario
 
