@@ -1,0 +1,261 @@
+"""What a process does so that the judge is awake while it is asked, and asleep while training has the GPU.
+
+::
+
+    async with offload.awake():     # the judge is awake, and stays so
+        ...ask it...
+    await offload.scored()          # after each sample of a batch; with the last one the judge is asleep
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Protocol
+
+import anyio
+
+from genrm.errors import JudgeError, JudgeTimeout, OffloadError
+from genrm.offload.ledger import Answer, Duty, Phase
+from genrm.offload.servers import Seen, Servers
+from genrm.offload.shared import SharedLedger
+from genrm.offload.stores import Store
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.02
+"""How often a process that waits for another one's transition looks."""
+_LOOK_SECONDS = 1.0
+"""How often a process looks whether the judge is what the ledger says, while it waits for replies."""
+_IDLE_LOOKS = 5
+"""One look in so many while nobody needs the judge."""
+
+
+class Gateway(Protocol):
+    """The way to the judge's servers."""
+
+    async def servers(self) -> Servers:
+        """Those there are now. Raises JudgeError, where a router that is asked for them does not answer."""
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+
+
+class Offload:
+    """The judge's memory, as one event loop of one process uses it.
+
+    Args:
+        store: where the ledger is kept.
+        gateway: the way to the judge's servers; closed with this.
+        linger: seconds, as `genrm.offload.ledger.Policy`.
+        wake_seconds: how long a sample waits for the judge to wake.
+        sleep_seconds: how long a batch's last sample waits for it to sleep.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        gateway: Gateway,
+        *,
+        linger: float,
+        wake_seconds: float,
+        sleep_seconds: float,
+    ) -> None:
+        self._ledger = SharedLedger(store, self._begin)
+        self._gateway = gateway
+        self._tick = max(0.02, min(_LOOK_SECONDS, linger / 4))
+        self._wake_seconds = wake_seconds
+        self._sleep_seconds = sleep_seconds
+        self._warden: asyncio.Task[None] | None = None
+        self._transition: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
+        """Of the last transition."""
+        self._said = ""
+
+    def awake(self) -> Lease:
+        """A lease: a context manager in which the judge is awake.
+
+        Raises (on entering):
+            OffloadError: it cannot be woken, or woke up with garbage for weights.
+            JudgeError: it did not wake in time.
+        """
+        return Lease(self)
+
+    async def scored(self) -> None:
+        """A sample of the batch has its reward. For the last one this returns when the judge is asleep."""
+        self._start()
+        answer = await self._ledger.send("scored")
+        if not answer.ticket:
+            return
+        slept = False
+        with anyio.move_on_after(self._sleep_seconds):
+            slept = await self._slept(answer.ticket)
+        if not slept:
+            logger.error("the batch is over and the judge could not be put to sleep: training may lack its memory")
+
+    @property
+    def wakes(self) -> int:
+        """How often the judge was woken, as far as this process knows."""
+        return self._ledger.last.wakes
+
+    async def restored(self, wakes: int) -> bool:
+        """After a request without a whole reply: whether the judge had been asleep or gone; it is awake again.
+
+        Then asking again is no further attempt: the request never had a judge.
+
+        Args:
+            wakes: of this, when the request was sent.
+        """
+        servers = await self._gateway.servers()
+        seen = await servers.look()
+        while seen is Seen.GONE:
+            await anyio.sleep(_POLL_SECONDS * 10)
+            seen = await servers.look()
+            wakes = -1
+        if seen is Seen.ASLEEP:
+            await self._ledger.send("distrust", False)
+        # Another process may be about to wake it, or have done so.
+        while (await self._ledger.send("need")).phase is not Phase.AWAKE:
+            await self._news()
+        return self.wakes != wakes
+
+    async def aclose(self) -> None:
+        """Leave: give back what is held, and where nobody else is there, put the judge to sleep."""
+        for task in (self._warden, self._transition):
+            if task:
+                task.cancel()
+        if self._warden is not None:
+            await asyncio.wait({task for task in (self._warden, self._transition) if task})
+            try:
+                await self._ledger.send("leave")
+                await self._transition_over()
+            except OffloadError as error:
+                logger.error("%s", error)
+        await self._ledger.aclose()
+        await self._gateway.aclose()
+
+    # --- leases ---
+
+    async def _acquire(self) -> None:
+        self._start()
+        with self._patience():
+            while not (await self._ledger.acquire()).granted:
+                await self._news()
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        try:
+            with anyio.fail_after(self._wake_seconds):
+                yield
+        except TimeoutError:
+            raise JudgeTimeout("the judge", f"it did not wake up within {self._wake_seconds:g} s") from None
+
+    def _release(self) -> None:
+        # Nobody waits for it, so that no cancellation can keep it from being done.
+        self._ledger.send("release")
+
+    async def _slept(self, ticket: int) -> bool:
+        """Wait until there have been so many sleeps; False when the batch's end was given up."""
+        while True:
+            answer = await self._ledger.send("look")
+            if answer.sleeps >= ticket or not answer.due:
+                return answer.sleeps >= ticket
+            await self._news(raising=False)
+
+    async def _news(self, raising: bool = True) -> None:
+        """Wait until something may have changed. Raises what this process's own transition has failed for."""
+        if self._transition is None or self._transition.done():
+            await anyio.sleep(_POLL_SECONDS * (0.5 + random.random()))
+            return
+        await self._transition_over()
+        if raising and self._failure is not None:
+            raise self._failure
+
+    async def _transition_over(self) -> None:
+        if self._transition is not None:
+            await asyncio.wait({self._transition})
+
+    # --- transitions: tasks of their own, so that a sample that is cancelled does not leave them half done ---
+
+    def _begin(self, duty: Duty) -> None:
+        self._transition = asyncio.create_task(self._perform(duty))
+
+    async def _perform(self, duty: Duty) -> None:
+        phase, self._failure = Phase.UNKNOWN, None
+        try:
+            servers = await self._gateway.servers()
+            if duty is Duty.SLEEP:
+                await servers.sleep()
+                phase = Phase.ASLEEP
+            else:
+                await self._wake(servers, finish_sleep=duty is Duty.FINISH_AND_WAKE)
+                phase = Phase.AWAKE
+        except (JudgeError, OffloadError) as error:
+            self._failure = error
+            self._say(error)
+        finally:
+            self._ledger.send("done", phase)
+
+    async def _wake(self, servers: Servers, finish_sleep: bool) -> None:
+        began = time.monotonic()
+        with self._patience():
+            await servers.wake(finish_sleep)
+        logger.info("the judge is awake after %.1f s", time.monotonic() - began)
+
+    # --- the warden ---
+
+    def _start(self) -> None:
+        if self._warden is None:
+            self._warden = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Give signs of life, put the judge to sleep when it is time, and see whether it is what it should be."""
+        looked, ticks = time.monotonic(), 0
+        while True:
+            await anyio.sleep(self._tick)
+            try:
+                answer = await self._ledger.beat()
+                if time.monotonic() - looked >= _LOOK_SECONDS:
+                    looked, ticks = time.monotonic(), ticks + 1
+                    if self._ledger.leases or ticks % _IDLE_LOOKS == 0:
+                        await self._compare(answer)
+            except (JudgeError, OffloadError) as error:
+                self._say(error)
+
+    def _say(self, error: Exception) -> None:
+        """Log an error; what is tried again every second and fails again is said once."""
+        if str(error) != self._said:
+            self._said = str(error)
+            logger.log(logging.ERROR if isinstance(error, OffloadError) else logging.WARNING, "%s", error)
+
+    async def _compare(self, answer: Answer) -> None:
+        """A stranger may have put the judge to sleep, so that our requests hang; or it was restarted, and is awake."""
+        expected = {Phase.AWAKE: Seen.ASLEEP, Phase.ASLEEP: Seen.AWAKE}.get(answer.phase)
+        if expected is None or (answer.phase is Phase.AWAKE and not self._ledger.leases):
+            return
+        seen = await (await self._gateway.servers()).look()
+        if seen is expected:
+            logger.warning("the judge is %s, and nobody who uses it with genrm has done that", seen.value)
+            await self._ledger.send("distrust", seen is Seen.AWAKE)
+
+
+class Lease:
+    """A claim that the judge be awake, from entering to leaving. Made by `Offload.awake`."""
+
+    # A class and no asynccontextmanager: those hold async generators open (see genrm.per_loop).
+
+    def __init__(self, offload: Offload) -> None:
+        self._offload = offload
+
+    async def __aenter__(self) -> None:
+        await self._offload._acquire()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._offload._release()

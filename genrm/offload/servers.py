@@ -1,0 +1,139 @@
+"""How a judge's server sleeps and wakes: what every kind of server can do, and several servers as one."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import anyio
+import httpx
+
+from genrm.errors import JudgeError, JudgeTimeout, JudgeUnreachable, OffloadError
+
+POLL_SECONDS = 0.05
+"""How often a server is asked whether it has come to where it should be."""
+CALL_SECONDS = 30.0
+"""For a call that has nothing to wait for."""
+
+
+class Seen(str, enum.Enum):
+    """What a server was seen to be."""
+
+    AWAKE = "awake"
+    ASLEEP = "asleep"
+    """Or partly, or paused: it does not answer requests."""
+    GONE = "gone"
+    """It refuses connections or is not ready: dead, or starting."""
+
+
+class Server(Protocol):
+    """One server's memory. All of it raises OffloadError for a server that cannot do as told."""
+
+    url: str
+
+    async def look(self) -> Seen:
+        """What it is now."""
+
+    async def sleep(self) -> None:
+        """Let what is in flight finish, then sleep; returns when it was seen asleep. Raises JudgeError, too."""
+
+    async def wake(self, finish_sleep: bool) -> None:
+        """Wake up, all of it; returns when it was seen awake. Raises JudgeError, too.
+
+        Args:
+            finish_sleep: somebody died over putting it to sleep: that may still be under way, and is finished first.
+        """
+
+    async def reload(self) -> None:
+        """Load the weights again from where they came. Raises JudgeError, too."""
+
+
+class Control:
+    """Calls to one server's control endpoints.
+
+    Args:
+        url: of the server.
+        http: sends them.
+        headers: of every call.
+    """
+
+    def __init__(self, url: str, http: httpx.AsyncClient, headers: dict[str, str] | None = None) -> None:
+        self.url = url
+        self._http = http
+        self._headers = headers or {}
+
+    async def call(self, method: str, path: str, seconds: float = CALL_SECONDS, json: object = None) -> httpx.Response:
+        """Make a call.
+
+        Raises:
+            JudgeUnreachable, JudgeTimeout: there is no answer.
+        """
+        url = self.url + path
+        try:
+            with anyio.fail_after(seconds):
+                return await self._http.request(method, url, json=json, headers=self._headers, timeout=None)
+        except (TimeoutError, httpx.TimeoutException):
+            raise JudgeTimeout(url, f"no answer within {seconds:g} s") from None
+        except httpx.HTTPError as error:
+            raise JudgeUnreachable(url, f"{type(error).__name__}: {error}") from None
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float, what: str, url: str) -> None:
+    """Wait for a condition.
+
+    Raises:
+        OffloadError: it did not come to hold; `what` says what did not happen.
+    """
+    try:
+        with anyio.fail_after(seconds):
+            while not await condition():  # noqa: ASYNC110 - another process's state, no event of ours
+                await anyio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise OffloadError(f"{url}: {what} within {seconds:g} s") from None
+
+
+class Servers:
+    """Several servers as one: asleep when all are, awake when all are.
+
+    Args:
+        servers: each with its own URL.
+        check: raises if an awake server answers garbage.
+    """
+
+    def __init__(self, servers: Sequence[Server], check: Callable[[Server], Awaitable[None]]) -> None:
+        self._servers = servers
+        self._check = check
+
+    async def look(self) -> Seen:
+        """The first of: one is gone, one is asleep, all are awake."""
+        seen = [await server.look() for server in self._servers]
+        return next((state for state in (Seen.GONE, Seen.ASLEEP) if state in seen), Seen.AWAKE)
+
+    async def sleep(self) -> None:
+        """As `Server.sleep`. The first error is raised when all are done."""
+        await self._each(lambda server: server.sleep())
+
+    async def wake(self, finish_sleep: bool = False) -> None:
+        """As `Server.wake`, and each is asked whether it still knows what it knew. Raises JudgeGarbage, too."""
+
+        async def wake(server: Server) -> None:
+            await server.wake(finish_sleep)
+            await self._check(server)
+
+        await self._each(wake)
+
+    async def _each(self, act: Callable[[Server], Awaitable[None]]) -> None:
+        errors: list[Exception] = []
+
+        async def safely(server: Server) -> None:
+            try:
+                await act(server)
+            except (JudgeError, OffloadError) as error:
+                errors.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for server in self._servers:
+                tasks.start_soon(safely, server)
+        if errors:
+            raise errors[0]

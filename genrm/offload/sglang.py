@@ -1,0 +1,115 @@
+"""How SGLang sleeps and wakes (0.5.23): pause -> idle -> release -> resume -> continue.
+
+Nothing in the server guards the order: it dies of a release while a request runs, and of a resume of what is not
+released; it does not say what is released either. But to release twice does no harm, so before anything is resumed all
+of it is released, whoever may have done so before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from genrm.errors import JudgeError, OffloadError, OffloadRefused
+from genrm.offload.servers import Control, Seen, until
+
+NOT_SAVING = (
+    "{url} was started without {flag}: {what}. Start SGLang with --enable-memory-saver --enable-weights-cpu-backup, or "
+    "set GENRM_USE_OFFLOAD=0"
+)
+
+
+class SglangServer:
+    """One SGLang server, or one worker behind a router.
+
+    Args:
+        control: its endpoints.
+        drain_seconds: how long it may take to become idle.
+    """
+
+    def __init__(self, control: Control, drain_seconds: float) -> None:
+        self.url = control.url
+        self._control = control
+        self._drain_seconds = drain_seconds
+
+    async def look(self) -> Seen:
+        """As `Server.look`: paused is asleep, for so it is put to sleep."""
+        try:
+            response = await self._control.call("GET", "/ready")
+        except JudgeError:
+            return Seen.GONE
+        if response.status_code == 404:
+            raise OffloadRefused(f"{self.url} has no /ready: is it SGLang, of a version from 0.5.23 on?")
+        return {200: Seen.AWAKE, 503: Seen.ASLEEP}.get(response.status_code, Seen.GONE)
+
+    async def sleep(self) -> None:
+        """As `Server.sleep`."""
+        await self._refuse_without_saver()
+        await self._release()
+
+    async def wake(self, finish_sleep: bool) -> None:
+        """As `Server.wake`. Waits for a server that is gone until it is cancelled."""
+        await until(self._is_there, float("inf"), "", self.url)
+        await self._refuse_without_saver()
+        if await self.look() is Seen.AWAKE and not finish_sleep:
+            return  # nothing of it is released, unless a stranger continued it
+        await self._release()
+        await self._post("/resume_memory_occupation", {})
+        await self._post("/continue_generation", {})
+        await until(self._is_awake, self._drain_seconds, "was told to continue and did not", self.url)
+
+    async def reload(self) -> None:
+        """As `Server.reload`."""
+        info: dict[str, Any] = (await self._control.call("GET", "/model_info")).json()
+        await self._post("/update_weights_from_disk", {"model_path": info["model_path"]}, 600.0)
+
+    async def _release(self) -> None:
+        await self._post("/pause_generation", {"mode": "abort"})
+        # It empties its cache only when nothing runs: the one sign of that which can be asked for.
+        await until(self._is_idle, self._drain_seconds, "did not become idle", self.url)
+        await self._post("/release_memory_occupation", {})
+
+    async def _refuse_without_saver(self) -> None:
+        response = await self._control.call("GET", "/server_info")
+        try:
+            info: dict[str, Any] = response.json()
+        except ValueError:
+            raise OffloadRefused(f"{self.url} does not say how it was started at /server_info: is it SGLang?") from None
+        for key, what in (
+            ("enable_memory_saver", "it would say that it sleeps and keep its memory"),
+            ("enable_weights_cpu_backup", "its weights would be lost while it sleeps"),
+        ):
+            if not info.get(key):
+                raise OffloadRefused(NOT_SAVING.format(url=self.url, flag="--" + key.replace("_", "-"), what=what))
+
+    async def _post(self, path: str, body: dict[str, Any], seconds: float = 60.0) -> None:
+        response = await self._control.call("POST", path, seconds, json=body)
+        if response.status_code != 200:
+            raise OffloadError(f"{self.url}{path}: HTTP {response.status_code} {response.text[:200]}")
+
+    async def _is_there(self) -> bool:
+        return await self.look() is not Seen.GONE
+
+    async def _is_awake(self) -> bool:
+        return await self.look() is Seen.AWAKE
+
+    async def _is_idle(self) -> bool:
+        return (await self._control.call("POST", "/flush_cache")).status_code == 200
+
+
+async def workers_behind(control: Control) -> list[str]:
+    """The URLs of the workers behind a router, or the URL itself where it is a server.
+
+    Raises:
+        JudgeError: it does not answer.
+        OffloadRefused: it is a router that has no workers.
+    """
+    response = await control.call("GET", "/workers")
+    if response.status_code == 404:
+        return [control.url]
+    try:
+        workers = [str(worker["url"]) for worker in response.json()["workers"]]
+    except (ValueError, KeyError, TypeError):
+        return [control.url]
+    if not workers:
+        raise OffloadError(f"{control.url} is a router, and has no workers")
+    return workers

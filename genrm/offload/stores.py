@@ -1,0 +1,168 @@
+"""Where the ledger of a judge is kept, so that all its users share it: a file for a host, a Ray actor for a cluster.
+
+A store applies calls one after the other, each to what the one before left behind, whoever made it, and whoever is
+killed meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import hashlib
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+from genrm.errors import OffloadError
+from genrm.offload.ledger import Answer, Call, Ledger, Policy, State
+
+_FORMAT = 1
+"""Of what is kept; raised when `State` changes, so that two versions of genrm do not share a ledger."""
+_BUSY_SECONDS = 30.0
+
+
+class Store(Protocol):
+    """Keeps one judge's ledger. Bound to the event loop that it is used in."""
+
+    async def apply(self, calls: Sequence[Call]) -> list[Answer]:
+        """Apply the calls, in their order and with none of others between them.
+
+        Raises:
+            OffloadError: the ledger cannot be read or written.
+        """
+
+    async def aclose(self) -> None:
+        """Let go of it. What is kept stays."""
+
+
+class FileStore:
+    """Keeps a ledger in a file of this host (SQLite: a process that is killed leaves it whole).
+
+    Args:
+        path: the file; made with its folder where they are not there.
+        policy: when the judge may sleep.
+    """
+
+    def __init__(self, path: Path, policy: Policy) -> None:
+        self.path = path
+        self._policy = policy
+        self._connection: sqlite3.Connection | None = None
+        # SQLite waits for its lock in this thread, not in the event loop.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="genrm-ledger")
+
+    async def apply(self, calls: Sequence[Call]) -> list[Answer]:
+        """As `Store.apply`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._apply, calls)
+
+    async def aclose(self) -> None:
+        """As `Store.aclose`."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
+
+    def _apply(self, calls: Sequence[Call]) -> list[Answer]:
+        try:
+            connection = self._connection = self._connection or self._open()
+            with connection:  # commits, or rolls back
+                connection.execute("BEGIN IMMEDIATE")
+                row = connection.execute("SELECT state FROM ledger").fetchone()
+                ledger = Ledger(self._policy, State.model_validate_json(row[0]) if row else State())
+                answers = [ledger.apply(call, time.time()) for call in calls]
+                connection.execute("REPLACE INTO ledger VALUES (0, ?)", (ledger.state.model_dump_json(),))
+        except (OSError, sqlite3.Error, ValueError) as error:
+            self._close()
+            raise OffloadError(
+                f"the ledger of who needs the judge awake cannot be used: {error}. It is {self.path}; remove it, or "
+                "give another folder with GENRM_OFFLOAD_DIR (the same for all that use this judge)"
+            ) from None
+        return answers
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        # What a crash of the whole machine would lose, its reboot has made void.
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("CREATE TABLE IF NOT EXISTS ledger (only INTEGER PRIMARY KEY CHECK (only = 0), state TEXT)")
+        return connection
+
+    def _close(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+
+class RayStore:
+    """Keeps a ledger in a named actor of the Ray cluster that this process is connected to.
+
+    Args:
+        name: of the judge.
+        policy: when the judge may sleep; the first one's counts.
+    """
+
+    def __init__(self, name: str, policy: Policy) -> None:
+        self._name = f"genrm-offload-{_FORMAT}-{name}"
+        self._policy = policy
+        self._actor: Any = None
+
+    async def apply(self, calls: Sequence[Call]) -> list[Answer]:
+        """As `Store.apply`."""
+        import ray
+
+        for attempt in (1, 2):
+            if self._actor is None:
+                # It waits for the cluster.
+                self._actor = await asyncio.get_running_loop().run_in_executor(None, self._find)
+            try:
+                answers: list[Answer] = await asyncio.wrap_future(self._actor.apply.remote(list(calls)).future())
+                return answers
+            except ray.exceptions.RayActorError as error:
+                # Its node is gone, and what it knew; signs of life tell the next one.
+                self._actor = None
+                if attempt == 2:
+                    raise OffloadError(f"the Ray actor that keeps the ledger is gone: {error}") from None
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        """As `Store.aclose`."""
+        self._actor = None
+
+    def _find(self) -> Any:
+        import ray
+
+        options = {"name": self._name, "namespace": "genrm", "get_if_exists": True, "lifetime": "detached"}
+        return ray.remote(_RayLedger).options(num_cpus=0, max_restarts=-1, **options).remote(self._policy)
+
+
+class _RayLedger:
+    """The actor: one ledger in memory. Ray runs its calls one after the other."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._ledger = Ledger(policy, State())
+
+    def apply(self, calls: Sequence[Call]) -> list[Answer]:
+        return [self._ledger.apply(call, time.time()) for call in calls]
+
+
+def open_store(kind: str, urls: Sequence[str], folder: str, policy: Policy) -> Store:
+    """The store of the ledger of the judge at `urls`. Launches with other URLs do not meet.
+
+    Args:
+        kind: "file", "ray", or "auto": ray where this process is connected to a cluster.
+        urls: of the judge's servers, in any order.
+        folder: for ledgers in files; "" for one of this user in the system's folder for temporary files.
+        policy: when the judge may sleep.
+    """
+    name = hashlib.sha256(" ".join(sorted(urls)).encode()).hexdigest()[:16]
+    if kind == "ray" or (kind == "auto" and _in_ray()):
+        return RayStore(name, policy)
+    home = Path(folder) if folder else Path(tempfile.gettempdir(), f"genrm-{getpass.getuser()}")
+    return FileStore(home / f"offload-{_FORMAT}-{name}.sqlite", policy)
+
+
+def _in_ray() -> bool:
+    ray = sys.modules.get("ray")  # it is not imported for this: that takes seconds
+    return ray is not None and bool(ray.is_initialized())
