@@ -187,17 +187,21 @@ class Offload:
     # --- transitions: tasks of their own, so that a sample that is cancelled does not leave them half done ---
 
     def _begin(self, duty: Duty) -> None:
-        self._transition = asyncio.create_task(self._perform(duty))
+        self._transition = asyncio.create_task(self._perform(duty, self._transition))
 
-    async def _perform(self, duty: Duty) -> None:
+    async def _perform(self, duty: Duty, before: asyncio.Task[None] | None) -> None:
         phase, self._failure = Phase.UNKNOWN, None
         try:
+            if before and not before.done():
+                # This process hung for so long that its transition was taken from it, and now has another one.
+                before.cancel()
+                await asyncio.wait({before})
             servers = await self._gateway.servers()
             if duty is Duty.SLEEP:
-                before = await self._memory.used()
+                used = await self._memory.used()
                 await servers.sleep()
                 phase = Phase.ASLEEP
-                await self._memory.compare(before)
+                await self._memory.compare(used)
             else:
                 await self._wake(servers, finish_sleep=duty is Duty.FINISH_AND_WAKE)
                 phase = Phase.AWAKE
