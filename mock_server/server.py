@@ -32,6 +32,7 @@ from mock_server.faces.vllm_api import VllmApi
 from mock_server.faults.schema import EngineDeath
 from mock_server.journal import Exchange, Journal
 from mock_server.replies import wire
+from mock_server.replies.refusals import Refusals
 from mock_server.requests.reading import Limits
 from mock_server.scenario.files import load_scenario
 from mock_server.scenario.script import Scenario
@@ -77,7 +78,8 @@ class Mock:
         self.config = config
         self.profile = profile(config.profile)
         stats = EngineStats(config.max_model_len)
-        self.engine = Engine(config.tokens_per_second, stats, self.profile.wakes_at_once)
+        self.engine = Engine(config.tokens_per_second, stats, self.profile.engine)
+        self.engine.on_crash = lambda: self.kill(EngineDeath())
         self.traffic = Traffic()
         self.scripts = Scripts(config.scenario, config.seed)
         self.journal = Journal()
@@ -101,7 +103,7 @@ class Mock:
                 Middleware(Stage, self.engine, self.scripts, self.journal, self.kill),
             ],
             exception_handlers={
-                ApiError: wire.on_api_error_echoing if self.profile.echoes_input else wire.on_api_error,
+                ApiError: Refusals(self.profile).on_api_error,
                 UnreadableBody: wire.on_unreadable_body,
                 ClientDisconnect: wire.on_client_gone,
                 HTTPException: wire.on_http_error,
@@ -113,7 +115,8 @@ class Mock:
         config = self.config
         digest = hashlib.blake2b(config.served_model_name.encode(errors="replace"), digest_size=4).hexdigest()
         limits = Limits(config.served_model_name, config.max_model_len, self.profile)
-        openai = OpenAIApi(self.engine, limits, f"vllm-{self.profile.version}-{digest}")
+        fingerprint = f"vllm-{self.profile.version}-{digest}" if self.profile.fingerprint else None
+        openai = OpenAIApi(self.engine, limits, fingerprint)
         metrics = Metrics(self.engine, config.served_model_name, self.traffic, self.profile)
         vllm = VllmApi(self.engine, metrics, self.profile)
         tokenizer = TokenizeApi(limits)
@@ -148,11 +151,10 @@ class Mock:
                 _route("/server_info", dev.server_info, "GET"),
                 _route("/get_world_size", dev.world_size, "GET"),
                 _route("/weight_info", dev.weight_info, "GET"),
+                _route("/abort_requests", vllm.abort_requests, "POST"),
+                _route("/release_kv_cache_memory", vllm.release_kv_cache_memory, "POST"),
             ]
-            if self.profile.aborts_requests:
-                routes.append(_route("/abort_requests", vllm.abort_requests, "POST"))
-            if self.profile.releases_kv_cache:
-                routes.append(_route("/release_kv_cache_memory", vllm.release_kv_cache_memory, "POST"))
+        routes = [route for route in routes if route.path not in self.profile.absent]
         if config.control:
             control = ControlApi(self.engine, self.scripts, self.journal, self.kill)
             routes += [_route(path, endpoint, method) for method, path, endpoint in control.routes]

@@ -16,12 +16,13 @@ from starlette.types import Receive
 
 from mock_server.engine.machine import Engine, Generation, Plan
 from mock_server.engine.prefix_cache import block_keys
-from mock_server.errors import ENGINE_DEAD, ApiError, GenerationError, UnreadableBody
+from mock_server.errors import ApiError, EngineDeadError, GenerationError, UnreadableBody
 from mock_server.journal import Exchange
 from mock_server.judge.answers import Answer, Judge
 from mock_server.judge.draws import Draws
 from mock_server.replies import wire
 from mock_server.replies.bodies import ChatWriter, CompletionWriter, Writer
+from mock_server.replies.refusals import Refusals
 from mock_server.requests.reading import CompletionRequest, Limits, Prompt, read_chat, read_completion
 from mock_server.requests.sampling import plan
 
@@ -31,10 +32,11 @@ Reader = Callable[[dict[str, Any], Limits], CompletionRequest]
 class OpenAIApi:
     """The endpoints under /v1 of one server."""
 
-    def __init__(self, engine: Engine, limits: Limits, fingerprint: str) -> None:
+    def __init__(self, engine: Engine, limits: Limits, fingerprint: str | None) -> None:
         self.engine = engine
         self.limits = limits
         self.fingerprint = fingerprint
+        self._refusals = Refusals(limits.profile)
         self._fresh = count()
 
     async def chat(self, request: Request) -> Response:
@@ -107,7 +109,7 @@ class OpenAIApi:
         _note(exchange, generation)
         if generation.failed:
             exchange.status = 500
-            return wire.error_body(500, "InternalServerError", ENGINE_DEAD)
+            raise EngineDeadError
         if generation.broken:
             exchange.status = 500
             raise GenerationError
@@ -170,9 +172,9 @@ class OpenAIApi:
                 await generation.news()
         _note(exchange, generation)
         if generation.failed:
-            yield wire.event(wire.error_object(500, "InternalServerError", ENGINE_DEAD)) + wire.DONE
+            yield self._refusals.event(EngineDeadError()) + wire.DONE
             return
-        end = wire.error_event(GenerationError()) if generation.broken else writer.closing(generation.choices)
+        end = self._refusals.event(GenerationError()) if generation.broken else writer.closing(generation.choices)
         yield said + end + wire.DONE
 
     @asynccontextmanager
