@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from mock_server.control import ControlApi
+from mock_server.engine.gpu import SimulatedGpu
 from mock_server.engine.machine import Engine
 from mock_server.engine.stats import EngineStats
 from mock_server.errors import ApiError, UnreadableBody
@@ -66,19 +67,32 @@ class ServerConfig:
     """Whether the control API answers under /_mock."""
     profile: str = DEFAULT_PROFILE
     """The server version to be: a name from mock_server/profiles."""
+    gpu_semantics: bool = False
+    """Behave as with a GPU under it: memory that sleeps cannot be computed on, and a GPU is simulated."""
+    gpu_memory: float = 80.0
+    """GiB of the simulated GPU."""
+    gpu_memory_utilization: float = 0.9
+    """The share of it that the server takes."""
+    weights_memory: float = 15.0
+    """GiB of the weights; what they leave of the server's share is its KV cache."""
 
 
 class Mock:
     """One mock server without its socket: engine, scripts, journal and the ASGI app over them.
 
-    Raises ScenarioError when the scenario is wrong, ValueError for a profile that is not there.
+    Raises ScenarioError when the scenario is wrong, ValueError for a profile that is not there or a GPU that is too
+    small.
     """
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
         self.profile = profile(config.profile)
         stats = EngineStats(config.max_model_len)
-        self.engine = Engine(config.tokens_per_second, stats, self.profile.engine)
+        rules, gpu = self.profile.engine, None
+        if config.gpu_semantics:
+            rules = replace(rules, dies_on_unmapped=True)
+            gpu = SimulatedGpu.of_vllm(config.gpu_memory, config.gpu_memory_utilization, config.weights_memory)
+        self.engine = Engine(config.tokens_per_second, stats, rules, gpu)
         self.engine.on_crash = lambda: self.kill(EngineDeath())
         self.traffic = Traffic()
         self.scripts = Scripts(config.scenario, config.seed)

@@ -12,11 +12,12 @@ from time import monotonic
 from typing import NamedTuple
 
 from mock_server.engine.generation import Choice, Generation, Plan
+from mock_server.engine.gpu import SimulatedGpu
 from mock_server.engine.memory import Memory
 from mock_server.engine.prefix_cache import PrefixCache
 from mock_server.engine.rules import EngineRules, Mode, Scheduling
 from mock_server.engine.stats import EngineStats
-from mock_server.errors import EngineCallError, WorkerError
+from mock_server.errors import EngineCallError
 
 __all__ = ["Choice", "Engine", "EngineRules", "Generation", "Mode", "Plan", "Scheduling"]
 
@@ -46,13 +47,14 @@ class Engine:
         tokens_per_second: float | None = None,
         stats: EngineStats | None = None,
         rules: EngineRules | None = None,
+        gpu: SimulatedGpu | None = None,
     ) -> None:
         self.tokens_per_second = tokens_per_second
         self.rules = rules or EngineRules()
         self.on_crash: Callable[[], None] = self.die
         """What happens when it computes on memory that sleeps, by the rules that say so."""
         self.scheduling = Scheduling.RUN
-        self.memory = Memory(self.rules)
+        self.memory = Memory(self.rules, gpu)
         self.dead = False
         self.sleep_level: int | None = None
         """The level of the last /sleep as the metrics show it: None once all is awake; /pause does not touch it."""
@@ -142,13 +144,14 @@ class Engine:
     def die(self) -> None:
         """Fail everything in flight, and whatever comes until `restart` (contract section 3, "Engine death")."""
         self.dead = True
+        self.memory.stop()
         self._fail([*self._waiting, *self._running])
 
     def restart(self) -> None:
-        """A fresh engine: awake and running, with nothing in flight."""
+        """A fresh engine: awake and running, with nothing in flight. Raises OutOfMemory if it has no room to start."""
         self._fail([*self._waiting, *self._running])
+        self.memory.start()
         self.dead = False
-        self.memory = Memory(self.rules)
         self.sleep_level = None
         self.prefix_cache = PrefixCache()
         self.scheduling = Scheduling.RUN
@@ -232,16 +235,26 @@ class Engine:
         elif self.rules.sleep_clears_cache:
             self.reset_prefix_cache()
         if level >= 1 or not self.rules.sleep_pauses:
-            self.memory.sleep()
+            self.memory.sleep(level)
         self.sleep_level = level
         self._settle()
 
     def release_kv_cache_memory(self) -> None:
-        """Give the KV cache back. Always raises EngineCallError: without a pause, and with one for want of a GPU."""
-        if self.scheduling is Scheduling.RUN:
+        """Give the KV cache alone back. Raises EngineCallError while not paused, and always without a simulated GPU."""
+        busy = self.memory.gpu is not None and (self._running or self._waiting)
+        if self.scheduling is Scheduling.RUN or busy:
             reason = "release_kv_cache_memory() requires a completed pause first"
             raise EngineCallError("release_kv_cache_memory", reason)
-        raise WorkerError("release_kv_cache_memory", "Selective discard is not supported on CPU.")
+        self.memory.release_kv_cache()
+        self.prefix_cache.clear()
+        self.sleep_level = 0
+
+    def load_weights(self) -> None:
+        """Write the model's weights, which a sleep at level 2 has thrown away. Kills where they are not mapped."""
+        if "weights" in self.asleep and self.rules.dies_on_unmapped:
+            self.on_crash()
+        elif self.memory.gpu:
+            self.memory.gpu.load_weights()
 
     def wake_up(self, tags: Sequence[str] | None = None) -> None:
         """Wake the memory named by `tags` (None: all of it); run again once nothing sleeps, or sooner by the rules.
@@ -284,6 +297,8 @@ class Engine:
 
     def _start(self, generation: Generation) -> None:
         self._admit(generation)
+        if self.memory.weights_lost:
+            generation.garble()
         if self.tokens_per_second is None and not self._runs_unmapped:
             generation.advance(float("inf"))
             self.stats.hear(generation, monotonic())

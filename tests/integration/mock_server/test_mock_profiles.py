@@ -15,6 +15,7 @@ from mock_server.versions import names, profile
 Factory = Callable[..., MockServer]
 Ask = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], None]
+Refuses = Callable[[MockServer], bool]
 CHAT = "/v1/chat/completions"
 
 
@@ -67,23 +68,13 @@ OLD = ["vllm-0.16.0", "vllm-0.10.0"]
 NEW = ["vllm-0.33.0", "vllm-0.32.0", "vllm-0.28.0"]
 
 
-def refused(server: MockServer) -> bool:
-    try:
-        httpx.get(server.base_url + "/health", timeout=60)
-    except httpx.ConnectError:
-        return True
-    except httpx.TransportError:
-        pass  # hung up on: it is just going down
-    return False
-
-
 class TestDangers:
     """What kills the engine of a version, or makes its clients wait."""
 
     @pytest.mark.parametrize("name", OLD)
     @pytest.mark.parametrize("stream", [False, True])
     def test_a_request_while_asleep_kills(
-        self, mock_server_factory: Factory, until: Until, ask: Ask, name: str, stream: bool
+        self, mock_server_factory: Factory, until: Until, refuses: Refuses, ask: Ask, name: str, stream: bool
     ) -> None:
         server = mock_server_factory(profile=name)
         with httpx.Client(base_url=server.base_url, timeout=60) as http:
@@ -98,11 +89,17 @@ class TestDangers:
             assert f'"type":"{kind}"' in error
         else:
             assert (answer.status_code, answer.content) == (500, b"")
-        until(lambda: refused(server))
+        until(lambda: refuses(server))
 
     @pytest.mark.parametrize("name", OLD)
     def test_a_sleep_with_a_request_in_flight_kills(
-        self, mock_server_factory: Factory, pool: ThreadPoolExecutor, until: Until, ask: Ask, name: str
+        self,
+        mock_server_factory: Factory,
+        pool: ThreadPoolExecutor,
+        until: Until,
+        refuses: Refuses,
+        ask: Ask,
+        name: str,
     ) -> None:
         server = mock_server_factory(profile=name, tokens_per_second=200)
         with httpx.Client(base_url=server.base_url, timeout=60) as http:
@@ -111,7 +108,7 @@ class TestDangers:
             asleep = http.post("/sleep?mode=wait")  # there is no mode
         assert (asleep.status_code, asleep.content) == (200, b"")
         assert flying.result().status_code == 500
-        until(lambda: refused(server))
+        until(lambda: refuses(server))
 
     def test_pausing_first_keeps_0_16_alive(
         self, mock_server_factory: Factory, pool: ThreadPoolExecutor, until: Until, ask: Ask
@@ -132,7 +129,7 @@ class TestDangers:
             assert http.get("/is_paused").json() == {"is_paused": False}  # frozen, and it does not say so
 
     def test_weights_alone_wake_the_scheduler_of_0_23(
-        self, mock_server_factory: Factory, until: Until, ask: Ask
+        self, mock_server_factory: Factory, until: Until, refuses: Refuses, ask: Ask
     ) -> None:
         server = mock_server_factory(profile="vllm-0.23.0")
         with httpx.Client(base_url=server.base_url, timeout=60) as http:
@@ -142,7 +139,7 @@ class TestDangers:
             assert http.get("/is_paused").json() == {"is_paused": False}
             answer = http.post(CHAT, json=ask())
         assert (answer.status_code, answer.json()["error"]["type"]) == (500, "InternalServerError")
-        until(lambda: refused(server))
+        until(lambda: refuses(server))
 
     @pytest.mark.parametrize("name", NEW)
     def test_weights_alone_leave_the_others_paused(
