@@ -13,6 +13,7 @@ import random
 import sqlite3
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,10 +94,12 @@ class Drill:
     Args:
         plan: of it.
         folder: for its files.
+        on_batch: called after each batch.
     """
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, on_batch: Callable[[], None] = lambda: None) -> None:
         self.plan = plan
+        self._on_batch = on_batch
         self.report = Report(plan)
         self._random = random.Random(plan.seed)
         self._folder = folder
@@ -133,6 +136,7 @@ class Drill:
             await asyncio.gather(*(worker.start() for worker in self._workers))
             for batch in range(self.plan.batches):
                 await self._batch(batch)
+                self._on_batch()
             self.report.final = (await self._judge.state() or {}).get("engine", {})
             self.report.exit_codes = await asyncio.gather(*(worker.stop() for worker in self._workers))
         except TimeoutError:
@@ -238,7 +242,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith(b"}") and line.startswith(b"{")]
 
 
-async def run(plan: Plan) -> Report:
+async def run(plan: Plan, on_batch: Callable[[], None] = lambda: None) -> Report:
     """Run the drill in a folder that is removed after it."""
     with tempfile.TemporaryDirectory() as folder:
-        return await Drill(plan, Path(folder)).run()
+        return await Drill(plan, Path(folder), on_batch).run()
