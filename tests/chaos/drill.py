@@ -27,7 +27,8 @@ BATCH_SECONDS = 120.0
 """A batch that takes longer hangs."""
 SLEEP_SECONDS = 60.0
 """So long after a batch that was disturbed the judge must be asleep."""
-LINGER_SECONDS = 1.0
+LINGER_SECONDS = 2.0
+"""Longer than any pause within a batch, also on a loaded machine."""
 TOKENS_PER_SECOND = 4000.0
 TRAINER_GIB = 70.0
 """Of the mock's 80: it fits beside a judge that sleeps, and beside no part of one."""
