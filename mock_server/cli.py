@@ -72,8 +72,9 @@ def serve(
     if context.invoked_subcommand:
         return
     # Imported here so that --help and shell completion are instant.
+    from mock_server.config import ServerConfig
     from mock_server.scenario.files import ScenarioError
-    from mock_server.server import Mock, ServerConfig
+    from mock_server.server import Mock
     from mock_server.serving.http_server import MortalServer
 
     dev_mode = os.environ.get("VLLM_SERVER_DEV_MODE", "0") == "1"

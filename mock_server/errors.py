@@ -6,7 +6,8 @@ ApiError             a refused request: status and error body
   unknown_model()    "NotFoundError"
 EngineCallError      a call into the engine failed: 500 (wake_up with a tag given twice)
   WorkerError          ... in the worker under it (collective_rpc of an unknown method)
-GenerationError      a request died in the engine: 500, or an error event in its stream
+EngineDead           the engine died: 500, or an error event in a stream
+GenerationError      a request died in the engine: the same
 UnreadableBody       a body that cannot even be decoded: 400 {"detail": ...}
 """
 
@@ -40,16 +41,20 @@ class EngineCallError(Exception):
         super().__init__(f"Call to {method} method failed: {reason}")
 
 
-ENGINE_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
-"""What a request gets to read whose engine died (contract section 3)."""
-
-
 class WorkerError(EngineCallError):
     """The worker process under the engine could not do what it was told."""
 
     def __init__(self, method: str, reason: object) -> None:
         worker = f"Worker failed with error '{reason}', please check the stack trace above for the root cause"
         super().__init__(method, worker)
+
+
+class EngineDead(ApiError):
+    """The engine died on a request, or before it."""
+
+    def __init__(self) -> None:
+        message = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+        super().__init__(500, "InternalServerError", message)
 
 
 class GenerationError(ApiError):

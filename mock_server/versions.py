@@ -53,11 +53,18 @@ def names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
-@cache
-def profile(name: str = DEFAULT_PROFILE) -> Profile:
-    """The profile of a server version. Raises ValueError for one that is not there."""
+def kind_of(name: str) -> str:
+    """The kind of server that a profile is of, such as "vllm". Raises ValueError for a profile that is not there."""
     if name not in names():
         raise ValueError(f"unknown profile {name!r}; there are {', '.join(names())}")
+    return name.partition("-")[0]
+
+
+@cache
+def profile(name: str = DEFAULT_PROFILE) -> Profile:
+    """The profile of a version of vLLM. Raises ValueError for one that is not there."""
+    if kind_of(name) != "vllm":
+        raise ValueError(f"{name} is no profile of vLLM")
     values = {**_read(DEFAULT_PROFILE), **_read(name)}
     values["suffix_refused"] = tuple(values["suffix_refused"])
     values["guarded"] = tuple(values["guarded"])
