@@ -12,7 +12,7 @@ from mock_server.versions import DEFAULT_PROFILE
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """How a mock server behaves. Names follow vLLM's flags."""
+    """How a mock server behaves. Names follow the flags of vLLM and SGLang; each looks at its own."""
 
     scenario: Scenario | dict[str, Any] | str | Path | None = None
     """A script, a YAML file, plain data, or None for the bundled script."""
@@ -31,3 +31,11 @@ class ServerConfig:
     """Whether the control API answers under /_mock."""
     profile: str = DEFAULT_PROFILE
     """The server version to be: a name from mock_server/profiles."""
+    admin_api_key: str | None = None
+    """SGLang: the key for what changes the server; then `api_key` does not open that any more."""
+    enable_memory_saver: bool = False
+    """SGLang: whether releasing memory frees any. Without it the calls change nothing but what may be called next."""
+    enable_weights_cpu_backup: bool = False
+    """SGLang: whether released weights are kept; otherwise they are random once they are resumed."""
+    health_seconds: float = 1.0
+    """SGLang: the interval in which /health looks for the token it asks for. The real server's cannot be changed."""

@@ -1,4 +1,4 @@
-"""What the mock answers instead of a completion, in the words of vLLM 0.32.0 (contract section 3).
+"""What the mock answers instead of a completion, mostly in the words of vLLM 0.32.0 (contract section 3).
 
 ApiError             a refused request: status and error body
   bad_request()      "BadRequestError": a check of vLLM's own
@@ -8,6 +8,7 @@ EngineCallError      a call into the engine failed: 500 (wake_up with a tag give
   WorkerError          ... in the worker under it (collective_rpc of an unknown method)
 EngineDead           the engine died: 500, or an error event in a stream
 GenerationError      a request died in the engine: the same
+SchedulerCrash       a call after which there is no SGLang server any more
 UnreadableBody       a body that cannot even be decoded: 400 {"detail": ...}
 """
 
@@ -62,6 +63,10 @@ class GenerationError(ApiError):
 
     def __init__(self) -> None:
         super().__init__(500, "InternalServerError", "Internal server error")
+
+
+class SchedulerCrash(Exception):
+    """A call that SGLang's scheduler does not survive, nor the server with it."""
 
 
 class UnreadableBody(Exception):

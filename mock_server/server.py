@@ -18,6 +18,7 @@ from mock_server.config import ServerConfig
 from mock_server.control import ControlApi
 from mock_server.engine.machine import Engine
 from mock_server.faces.face import Face, Kill, route
+from mock_server.faces.sglang_face import SglangFace
 from mock_server.faces.vllm_face import VllmFace
 from mock_server.faults.schema import EngineDeath
 from mock_server.journal import Exchange, Journal
@@ -28,7 +29,7 @@ from mock_server.serving.stage import Stage
 from mock_server.serving.threaded import ThreadedServer
 from mock_server.versions import kind_of
 
-FACES: dict[str, Callable[[ServerConfig, Kill], Face]] = {"vllm": VllmFace}
+FACES: dict[str, Callable[[ServerConfig, Kill], Face]] = {"vllm": VllmFace, "sglang": SglangFace}
 """The kinds of server, by what the names of their profiles begin with."""
 
 
@@ -58,7 +59,7 @@ class Mock:
     def _app(self) -> Starlette:
         routes = [*self.face.routes]
         if self.config.control:
-            control = ControlApi(self.engine, self.scripts, self.journal, self.kill)
+            control = ControlApi(self.engine, self.scripts, self.journal, self.kill, lambda: self.face.facts)
             routes += [route(path, endpoint, method) for method, path, endpoint in control.routes]
         return Starlette(
             routes=routes,

@@ -41,6 +41,10 @@ class Completions(ABC):
         self._fresh = count()
 
     @abstractmethod
+    async def read_object(self, http: Request) -> dict[str, Any]:
+        """The JSON object in a request's body. Raises ApiError or UnreadableBody."""
+
+    @abstractmethod
     def request_id(self, http: Request, request: CompletionRequest, kind: type[Writer]) -> str:
         """What the server calls a request."""
 
@@ -60,7 +64,7 @@ class Completions(ABC):
         """The answer to one request, noted in its exchange as it comes about."""
         exchange: Exchange = http.scope["mock.exchange"]  # opened by the Stage, which every request passes
         try:
-            exchange.body = await wire.read_object(http)
+            exchange.body = await self.read_object(http)
             request = read(exchange.body, self.limits)
         except ApiError as error:
             exchange.status = error.status
@@ -99,7 +103,8 @@ class Completions(ABC):
         for number, prompt in enumerate(request.prompts):
             engine_id = f"{exchange.request_id}-{number}" if kind.prompts_apart else ""
             room = self.room(prompt)
-            limit = min(room, request.sampling.max_tokens or room)
+            most = request.sampling.max_tokens
+            limit = room if most is None else min(room, most)
             blocks = block_keys(prompt.text.encode(errors="replace"))
             for index in range(request.sampling.n):
                 answer = self._answer(judge, request, prompt, index)

@@ -26,11 +26,18 @@ Kill = Callable[[EngineDeath], None]
 class Face(Protocol):
     """One kind of server, in one version."""
 
-    engine: Engine
     errors: ErrorShape
     """How it words an error that a fault makes up."""
     last_words_s: float
     """Seconds that it has for telling its clients that the engine has died; then it hangs up."""
+
+    @property
+    def engine(self) -> Engine:
+        """What runs and sleeps."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What /_mock/state says of the engine besides what is true of any."""
 
     @property
     def routes(self) -> Sequence[Route]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -65,6 +66,10 @@ class OpenAIApi(Completions):
             "permission": [permission],
         }
         return wire.body({"object": "list", "data": [model]})
+
+    async def read_object(self, http: Request) -> dict[str, Any]:
+        """As the standard library reads it."""
+        return await wire.read_object(http)
 
     def request_id(self, http: Request, request: CompletionRequest, kind: type[Writer]) -> str:
         """By the header X-Request-Id, or the body, or random."""

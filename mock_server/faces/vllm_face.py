@@ -41,6 +41,11 @@ class VllmFace:
         self.engine = Engine(config.tokens_per_second, stats, self.profile.wakes_at_once)
         self.traffic = Traffic()
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Nothing more than is true of any engine."""
+        return {}
+
     def gates(self, paths: frozenset[str]) -> Sequence[Middleware]:
         """The API key, headers, and the counting of requests."""
         self.traffic.handlers = paths

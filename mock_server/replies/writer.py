@@ -23,6 +23,8 @@ class Writer(ABC):
     chunk_name: ClassVar[str]
     prompts_apart: ClassVar[bool] = False
     """Whether each prompt is a request of its own to the engine, with its number after the request's id."""
+    ends_unsaid: ClassVar[bool] = False
+    """Whether a choice that ends before it has said anything has a chunk all the same."""
 
     def __init__(self, request_id: str, model: str, request: CompletionRequest, fingerprint: str = "") -> None:
         self.request = request
@@ -59,8 +61,8 @@ class Writer(ABC):
         data = choice.plan.text[sent.bytes : choice.tokens]
         # What a choice says that cannot go on has no last chunk: the error comes instead.
         ends = choice.finish_reason not in (None, "error") and not sent.ended
-        # A choice that never said anything ends without a word: no chunk, no finish_reason (contract section 2).
-        if not data and not (ends and choice.tokens):
+        # On vLLM a choice that never said anything ends without a word: no finish_reason (contract section 2).
+        if not data and not (ends and (choice.tokens or self.ends_unsaid)):
             return []
         sent.ended = ends
         chunks = []
