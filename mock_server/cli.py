@@ -29,8 +29,8 @@ Examples:
   genrm-mock replay run.json
   curl http://127.0.0.1:30000/v1/models
 
-The flags are named like vLLM's and SGLang's. VLLM_SERVER_DEV_MODE=1 turns on /sleep, /wake_up, /is_sleeping, /pause, /resume,
-/is_paused and /abort_requests.
+The flags are named like vLLM's and SGLang's. VLLM_SERVER_DEV_MODE=1 turns on vLLM's /sleep, /wake_up, /is_sleeping,
+/pause, /resume, /is_paused and /abort_requests.
 """
 
 
