@@ -29,9 +29,9 @@ def install(session: nox.Session, group: str, *more: str) -> None:
     session.install(*nox.project.dependency_groups(pyproject, group), *more)
 
 
-def pytest(session: nox.Session, folder: str) -> None:
-    """Run a folder's tests in parallel and in random order, under coverage."""
-    install(session, "test", ".")
+def pytest(session: nox.Session, folder: str, group: str = "test") -> None:
+    """Run a folder's tests in parallel and in random order, under coverage. `group`: what they need installed."""
+    install(session, group, ".")
     for old in Path().glob(f".coverage.{session.name}*"):
         old.unlink()  # of another version of the code
     arguments = session.posargs or ["-n", "auto"]
@@ -68,8 +68,8 @@ def property(session: nox.Session) -> None:
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """The whole over real sockets and in real processes, on loopback."""
-    pytest(session, "tests/integration")
+    """The whole over real sockets and in real processes, on loopback; among them SGLang's router (31 MB)."""
+    pytest(session, "tests/integration", "integration")
 
 
 @nox.session

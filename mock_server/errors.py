@@ -1,4 +1,4 @@
-"""What the mock answers instead of a completion, in the words of vLLM 0.32.0 (contract section 3).
+"""What the mock answers instead of a completion, mostly in the words of vLLM 0.32.0 (contract section 3).
 
 ApiError             a refused request: status and error body
   bad_request()      "BadRequestError": a check of vLLM's own
@@ -6,7 +6,9 @@ ApiError             a refused request: status and error body
   unknown_model()    "NotFoundError"
 EngineCallError      a call into the engine failed: 500 (wake_up with a tag given twice)
   WorkerError          ... in the worker under it (collective_rpc of an unknown method)
-GenerationError      a request died in the engine: 500, or an error event in its stream
+EngineDead           the engine died: 500, or an error event in a stream
+GenerationError      a request died in the engine: the same
+SchedulerCrash       a call after which there is no SGLang server any more
 UnreadableBody       a body that cannot even be decoded: 400 {"detail": ...}
 """
 
@@ -40,10 +42,6 @@ class EngineCallError(Exception):
         super().__init__(f"Call to {method} method failed: {reason}")
 
 
-ENGINE_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
-"""What a request gets to read whose engine died (contract section 3)."""
-
-
 class WorkerError(EngineCallError):
     """The worker process under the engine could not do what it was told."""
 
@@ -52,11 +50,23 @@ class WorkerError(EngineCallError):
         super().__init__(method, worker)
 
 
+class EngineDead(ApiError):
+    """The engine died on a request, or before it."""
+
+    def __init__(self) -> None:
+        message = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+        super().__init__(500, "InternalServerError", message)
+
+
 class GenerationError(ApiError):
     """The engine could not go on with one request; it lives on."""
 
     def __init__(self) -> None:
         super().__init__(500, "InternalServerError", "Internal server error")
+
+
+class SchedulerCrash(Exception):
+    """A call that SGLang's scheduler does not survive, nor the server with it."""
 
 
 class UnreadableBody(Exception):

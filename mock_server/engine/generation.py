@@ -80,6 +80,10 @@ class Generation:
         """The number of choices that have not ended."""
         return sum(choice.finish_reason is None for choice in self.choices)
 
+    async def begun(self) -> None:
+        """Wait until something has been said, and leave it to `news` to say so."""
+        await self._news.wait()
+
     async def news(self) -> None:
         """Wait until something has been said, or the end. One waiter at a time."""
         await self._news.wait()

@@ -96,10 +96,10 @@ class Connection:
         return transport
 
 
-async def act(fault: FaultKind, app: ASGIApp, connection: Connection) -> None:
+async def act(fault: FaultKind, app: ASGIApp, connection: Connection, errors: wire.ErrorShape) -> None:
     """Let one fault happen to one request. `app` would answer it; some faults do not let it."""
     if fault.status:
-        await _refuse(connection, fault.status)
+        await _refuse(connection, fault.status, errors)
     elif fault.hang:
         await connection.gone()
     elif fault.close:
@@ -109,7 +109,7 @@ async def act(fault: FaultKind, app: ASGIApp, connection: Connection) -> None:
     elif fault.engine_death:
         await app(connection.scope, connection.receive, connection.send)
     else:
-        reply = altered(await _answered(app, connection), fault)
+        reply = altered(await _answered(app, connection), fault, errors)
         await _sending(fault)(connection, reply)
 
 
@@ -142,10 +142,9 @@ async def _answered(app: ASGIApp, connection: Connection) -> Reply:
     return reply
 
 
-async def _refuse(connection: Connection, status: Status) -> None:
-    message = status.message
+async def _refuse(connection: Connection, status: Status, errors: wire.ErrorShape) -> None:
     kind = "BadRequestError" if status.code < 500 else "InternalServerError"
-    response = wire.error_body(status.code, kind, message)
+    response = wire.body(errors.body(status.code, kind, status.message), status.code)
     after = status.retry_after
     if after is not None:
         response.headers["retry-after"] = f"{after:g}" if isinstance(after, float) else after

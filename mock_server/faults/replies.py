@@ -41,21 +41,21 @@ class Reply:
         return reply.with_header(b"content-length", b"%d" % len(body)) if self.header(b"content-length") else reply
 
 
-def altered(reply: Reply, fault: FaultKind) -> Reply:
+def altered(reply: Reply, fault: FaultKind, errors: wire.ErrorShape = wire.NESTED_ERRORS) -> Reply:
     """The reply as this fault makes it. Faults of the connection leave it as it is, and so does an error status."""
     if reply.status != 200:
         return reply
     if fault.content_type is not None:
         return reply.with_header(b"content-type", fault.content_type.encode("latin-1", "replace"))
     change = _in_stream if reply.is_stream else _in_whole
-    return reply.with_body(change(reply.body, fault))
+    return reply.with_body(change(reply.body, fault, errors))
 
 
-def _in_whole(body: bytes, fault: FaultKind) -> bytes:
+def _in_whole(body: bytes, fault: FaultKind, errors: wire.ErrorShape) -> bytes:
     if fault.invalid_json:
         return body[: len(body) // 2]
     if fault.error_event:
-        return wire.encode(wire.error_object(500, "InternalServerError", fault.error_event.message))
+        return wire.encode(errors.body(500, "InternalServerError", fault.error_event.message))
     if fault.empty_choices:
         return _changed(body, lambda data: data.update(choices=[]))
     if fault.null_content:
@@ -106,7 +106,7 @@ def _count(data: Json, tokens: int) -> None:
 # --- streams ---
 
 
-def _in_stream(body: bytes, fault: FaultKind) -> bytes:
+def _in_stream(body: bytes, fault: FaultKind, errors: wire.ErrorShape) -> bytes:
     events = [event + b"\n\n" for event in body.split(b"\n\n") if event]
     done = [event for event in events if event == wire.DONE]
     events = [event for event in events if event != wire.DONE]
@@ -114,7 +114,7 @@ def _in_stream(body: bytes, fault: FaultKind) -> bytes:
         done = []
     elif fault.error_event:
         events = events[: int(len(events) * fault.error_event.after)]
-        events.append(wire.event(wire.error_object(500, "InternalServerError", fault.error_event.message)))
+        events.append(wire.event(errors.event(500, "InternalServerError", fault.error_event.message)))
     elif fault.invalid_json and events:
         middle = len(events) // 2
         events[middle] = events[middle][: len(events[middle]) // 2] + b"\n\n"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -45,11 +45,6 @@ def event(value: Any) -> bytes:
     return b"data: " + encode(value) + b"\n\n"
 
 
-def error_event(error: ApiError) -> bytes:
-    """An error that comes after the stream has begun."""
-    return event({"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.status}})
-
-
 def error_body(status: int, kind: str, message: str, param: str | None = None) -> Response:
     """An error as vLLM words it."""
     return body(error_object(status, kind, message, param), status)
@@ -58,6 +53,17 @@ def error_body(status: int, kind: str, message: str, param: str | None = None) -
 def error_object(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
     """What an error's body says; also the data of an error event in a stream."""
     return {"error": {"message": message, "type": kind, "param": param, "code": status}}
+
+
+class ErrorShape(NamedTuple):
+    """How a kind of server words an error: (status, type, message) -> the JSON of a body, or of an event."""
+
+    body: Callable[[int, str, str], dict[str, Any]]
+    event: Callable[[int, str, str], dict[str, Any]]
+
+
+NESTED_ERRORS = ErrorShape(error_object, error_object)
+"""vLLM's: {"error": {...}} in both."""
 
 
 async def on_api_error(_request: Request, error: Exception) -> Response:
@@ -140,7 +146,7 @@ class EventStream(Response):
     """An answer in events. Status and headers go out at once, before the first event is known.
 
     Starlette's own StreamingResponse costs a task group a request and listens for the client itself; here the
-    generator of the events does (faces/openai_api.py).
+    generator of the events does (faces/completions.py).
     """
 
     def __init__(self, events: AsyncGenerator[bytes, None], media_type: str = "text/event-stream") -> None:
