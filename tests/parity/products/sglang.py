@@ -56,7 +56,7 @@ SGLANG = Product(
         "mortal": Flavour(dies=True),
     },
     short="plain",
-    mock={"profile": "sglang-0.5.23"},
+    mock={"profile": "sglang-0.5.23", "health_seconds": 0.05},
     command=_command,
     environment={
         "PYTHONPATH": str(FOLDER / "sglang_cpu"),
