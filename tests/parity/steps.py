@@ -182,7 +182,9 @@ class Runner:
     def _samples(self) -> dict[str, float]:
         page = self._get("GET", "/metrics").decode()
         # Others (time, memory, these very requests) never settle.
-        return {name: value for name, value in metrics.samples(page).items() if name.startswith(self.product.metrics)}
+        at_rest = re.compile(self.product.metrics)
+        samples = metrics.samples(page).items()
+        return {name: value for name, value in samples if at_rest.fullmatch(name.partition("{")[0])}
 
     def _running(self) -> float:
         return self._samples().get(self.product.running, -1.0)

@@ -53,7 +53,7 @@ class Product:
     model: tuple[str, ...]
     """For the command line of tiny_model.py."""
     metrics: str
-    """How the names of its own metrics begin."""
+    """A regular expression for the names of the metrics that rest while nothing is asked of it."""
     running: str
     """The gauge of requests that are worked on."""
     wake: tuple[Request, ...]

@@ -67,7 +67,8 @@ SGLANG = Product(
     },
     own_variables="SGLANG_",
     model=("--layers", "4", "--printable"),
-    metrics="sglang:",
+    # Others measure time, or count these very requests.
+    metrics="sglang:(num_.*|prompt_tokens_total|generation_tokens_total|cached_tokens_total)",
     running="sglang:num_running_reqs",
     wake=(
         Request("POST", "/abort_request", b'{"abort_all": true}', _JSON),

@@ -59,7 +59,7 @@ VLLM = Product(
     },
     own_variables="VLLM_",
     model=(),
-    metrics="vllm:",
+    metrics="vllm:.*",
     running=_RUNNING,
     wake=(Request("POST", "/resume"), Request("POST", "/wake_up")),
     is_idle=_is_idle,
