@@ -60,6 +60,7 @@ def _headers(headers: list[tuple[str, str]]) -> dict[str, str]:
     hide: dict[str, Callable[[str], str]] = {
         "date": lambda _: "<date>",
         "content-length": lambda value: value if value == "0" else "<bytes>",
+        "allow": lambda value: ", ".join(sorted(value.split(", "))),
         "location": lambda value: _ADDRESS.sub("<server>", value),
         "x-request-id": _name,
     }
