@@ -80,7 +80,8 @@ class TestCompletions:
         assert (choice["finish_reason"], choice["matched_stop"]) == ("stop", 256)
         assert body["usage"]["prompt_tokens_details"] is None
         assert body["usage"]["reasoning_tokens"] == 0
-        assert body["metadata"] == {"weight_version": "default"}
+        versions = [{"version": "default", "start": 0, "end": body["usage"]["completion_tokens"]}]
+        assert body["metadata"] == {"weight_version": "default", "weight_versions": versions}
 
     def test_what_ends_an_answer(self, http: httpx.Client, ask: Ask) -> None:
         def end(**fields: Any) -> tuple[str, str, Any]:
@@ -113,6 +114,22 @@ class TestCompletions:
         assert (roles, ends) == ([1, 1], [1, 1])
         assert said == [choice["message"]["content"] for choice in whole["choices"]]
         assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[-2:]] == ["length", "length"]
+
+    def test_a_grammar_that_cannot_be_compiled(self, http: httpx.Client, ask: Ask) -> None:
+        """A stream has begun by then."""
+        whole = http.post(CHAT, json=ask(regex="("))
+        assert (whole.status_code, whole.json()["type"]) == (400, "BadRequestError")
+        (error,) = events(http.post(CHAT, json=ask(regex="(", stream=True)))
+        assert (error["error"]["type"], error["error"]["message"]) == ("BAD_REQUEST", whole.json()["message"])
+
+    def test_the_last_word_is_the_users(self, http: httpx.Client) -> None:
+        """An assistant that is not to be continued is taken for one."""
+        said = [{"role": "user", "content": "a"}, {"role": "Assistant", "content": "b"}]
+        asked = [said[0], {"role": "user", "content": "b"}]
+        tokens = [http.post("/tokenize", json={"messages": messages}).json()["count"] for messages in (said, asked)]
+        assert tokens[0] == tokens[1]
+        continued = http.post(CHAT, json={"messages": said, "continue_final_message": True}).json()
+        assert continued["usage"]["prompt_tokens"] < tokens[0]
 
     def test_a_name_of_ones_own(self, http: httpx.Client, ask: Ask) -> None:
         assert http.post(CHAT, json=ask(rid="mine")).json()["id"] == "mine"
@@ -184,8 +201,25 @@ class TestGenerate:
             assert said == sorted(said, key=len)
             assert all(said[-1].startswith(text) for text in said)
 
+    def test_a_batch_of_nothing(self, http: httpx.Client) -> None:
+        assert http.post("/generate", json={"text": []}).json() == []
+
+    def test_cached_tokens(self, http: httpx.Client) -> None:
+        """Of a prompt that was read before, all but the last."""
+
+        def cached(**more: Any) -> list[int]:
+            answers = http.post("/generate", json={"text": ["hello"], **more}).json()
+            return [answer["meta_info"]["cached_tokens"] for answer in answers]
+
+        assert [cached(), cached()] == [[0], [4]]
+        http.post("/flush_cache")
+        assert cached(sampling_params={"n": 2, "temperature": 1}) == [4, 4]
+
     def test_logprobs(self, http: httpx.Client) -> None:
         body = {"text": "hi", "sampling_params": {"max_new_tokens": 2}, "return_logprob": True, "top_logprobs_num": 2}
+        of_prompt = http.post("/generate", json={**body, "logprob_start_len": 0}).json()["meta_info"]
+        assert [entry[1] for entry in of_prompt["input_token_logprobs"]] == [71, 72]
+        assert (of_prompt["input_token_logprobs"][0][0], of_prompt["input_top_logprobs"][0]) == (None, None)
         meta = http.post("/generate", json={**body, "return_text_in_logprobs": True}).json()["meta_info"]
         assert [entry[1:] for entry in meta["output_token_logprobs"]] == [[40, "I"], [220, " "]]
         assert [len(row) for row in meta["output_top_logprobs"]] == [2, 2]
@@ -251,14 +285,21 @@ class TestRefusals:
         ):
             for stream in (False, True):
                 answer = httpx.post(server.base_url + path, json={**body, "stream": stream})
-                assert answer.status_code == 400
+                # The headers of a stream of /generate do not wait for anything.
+                assert answer.status_code == (200 if stream and path == "/generate" else 400)
                 assert "is longer than the model's context length (100 tokens)." in answer.text
 
-    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"a": NaN}', b"\xff"])
+    @pytest.mark.parametrize("content", [b"", b"{", b'{"a": NaN}', b"\xff"])
     def test_bodies(self, http: httpx.Client, content: bytes) -> None:
         for path in (CHAT, "/generate", "/pause_generation"):
             answer = http.post(path, content=content, headers={"content-type": "application/json"})
             assert (answer.status_code, answer.json()["type"]) == (400, "Bad Request")
+
+    def test_no_object(self, http: httpx.Client) -> None:
+        for path, status in ((CHAT, 500), ("/v1/completions", 400), ("/generate", 400), ("/abort_request", 400)):
+            answer = http.post(path, json=[])
+            assert answer.status_code == status
+            assert (answer.text == "Internal Server Error") is (status == 500)
 
     def test_content_type(self, http: httpx.Client) -> None:
         answer = http.post(CHAT, content=b"{}", headers={"content-type": "text/plain"})
@@ -269,8 +310,13 @@ class TestRefusals:
         "body",
         [
             {},
-            {"text": []},
+            {"input_ids": []},
             {"text": 5},
+            {"text": "hi", "sampling_params": {"nonsense": 1}},
+            {"text": "hi", "sampling_params": {"ignore_eos": 1.5}},
+            {"text": "hi", "sampling_params": {"temperature": True}},
+            {"text": "hi", "sampling_params": {"top_k": []}},
+            {"text": "hi", "sampling_params": {"stop": 5}},
             {"text": "hi", "sampling_params": 5},
             {"text": "hi", "sampling_params": {"n": "x"}},
         ],
@@ -383,6 +429,19 @@ class TestPauses:
         assert server.requests[0].finish_reasons == ["stop"]
 
     @pytest.mark.parametrize("stream", [False, True])
+    def test_what_is_wrong_is_found_out_afterwards(
+        self, server: MockServer, http: httpx.Client, pool: ThreadPoolExecutor, until: Until, ask: Ask, stream: bool
+    ) -> None:
+        """Types are looked at at once, values and lengths by an engine that is not paused."""
+        http.post("/pause_generation", json={})
+        assert http.post(CHAT, json=ask(temperature="hot")).status_code == 400
+        asked = pool.submit(http.post, CHAT, json=ask(temperature=-1, stream=stream))
+        until(lambda: server.engine.waiting == 1)
+        http.post("/continue_generation", json={})
+        assert (asked.result().status_code, asked.result().json()["type"]) == (400, "BadRequestError")
+        assert server.requests[-1].status == 400
+
+    @pytest.mark.parametrize("stream", [False, True])
     def test_one_that_gives_up_while_paused(
         self, server: MockServer, http: httpx.Client, until: Until, ask: Ask, stream: bool
     ) -> None:
@@ -423,6 +482,8 @@ class TestPauses:
             empty = slow.post("/abort_request", json=body)
             assert (empty.status_code, empty.content) == (200, b"")
         assert slow_server.engine.running == 1
+        again = slow.post(CHAT, json=ask(rid="mine"))
+        assert (again.status_code, again.json()["message"]) == (400, "Duplicate request ID detected: mine")
         slow.post("/abort_request", json={"rid": "mine"})
         assert asked.result().json()["choices"][0]["finish_reason"] == "abort"
 
@@ -455,6 +516,8 @@ class TestPauses:
         until(lambda: slow_server.engine.running == 1)
         busy = slow.get("/flush_cache")
         assert (busy.status_code, busy.text) == (400, "Flush cache failed.\n")
+        assert slow.get("/flush_cache?timeout=0.05").text == "Timed out waiting for idle state."
+        assert slow.get("/flush_cache?timeout=-1").json()["type"] == "Bad Request"
         slow.post("/abort_request", json={"rid": "mine"})
         asked.result()
 
