@@ -9,6 +9,7 @@ EngineCallError      a call into the engine failed: 500 (wake_up with a tag give
 EngineDead           the engine died: 500, or an error event in a stream
 GenerationError      a request died in the engine: the same
 SchedulerCrash       a call after which there is no SGLang server any more
+UnhandledError       500 in plain text
 UnreadableBody       a body that cannot even be decoded: 400 {"detail": ...}
 """
 
@@ -26,6 +27,8 @@ class ApiError(Exception):
 
     problems: Sequence[Problem] = ()
     """What is wrong with the types, where that is why."""
+    in_stream = False
+    """Whether a stream has begun by the time it is found out."""
 
     def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -67,6 +70,10 @@ class GenerationError(ApiError):
 
 class SchedulerCrash(Exception):
     """A call that SGLang's scheduler does not survive, nor the server with it."""
+
+
+class UnhandledError(Exception):
+    """Something that the real server does not expect: 500, in plain text."""
 
 
 class UnreadableBody(Exception):

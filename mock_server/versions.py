@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -59,6 +60,8 @@ class SglangProfile:
     """The beginnings of the paths that never ask for a key."""
     health_looks: int
     """How many intervals /health waits for its token."""
+    sources: Mapping[str, tuple[str, int]]
+    """The function behind a path and its line, as messages about wrong types name them."""
 
 
 def names() -> list[str]:
@@ -90,6 +93,7 @@ def sglang_profile(name: str) -> SglangProfile:
     if kind_of(name) != "sglang":
         raise ValueError(f"{name} is no profile of SGLang")
     values = _read(name)
+    values["sources"] = {path: (function, line) for path, (function, line) in values["sources"].items()}
     return SglangProfile(**{**values, "memory": tuple(values["memory"]), "open": tuple(values["open"])})
 
 

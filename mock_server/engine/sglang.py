@@ -7,16 +7,22 @@ managers/tokenizer_manager.py, scheduler.py, scheduler_components/weight_updater
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from mock_server.engine.generation import Generation
 from mock_server.engine.machine import Engine, Scheduling
+from mock_server.engine.prefix_cache import PrefixCache
 from mock_server.engine.stats import EngineStats
 from mock_server.errors import SchedulerCrash
 
 WEIGHTS = "weights"
+BLOCK_TOKENS = 1
+"""Tokens of a block of the prefix cache: a tree that branches at any token."""
 
 
 class PauseMode(str, enum.Enum):
@@ -40,6 +46,7 @@ class SglangEngine(Engine):
         weights_backup: bool = False,
     ) -> None:
         super().__init__(tokens_per_second, stats)
+        self.prefix_cache = PrefixCache(BLOCK_TOKENS)
         self.memory = tuple(memory)
         self.memory_saver = memory_saver
         self.weights_backup = weights_backup
@@ -58,6 +65,26 @@ class SglangEngine(Engine):
             "weights_lost": self.weights_lost,
         }
 
+    # --- requests ---
+
+    def submit(self, generation: Generation) -> None:
+        """Start a generation, or let it wait. A prompt that is answered several times is read once beforehand."""
+        for choice, following in zip(generation.choices, generation.choices[1:], strict=False):
+            if choice.plan.prompt_blocks == following.plan.prompt_blocks:
+                self.prefix_cache.admit(choice.plan.prompt_blocks, choice.plan.prompt_tokens)
+        super().submit(generation)
+
+    def knows(self, request_id: str) -> bool:
+        """Whether a request of that name is under way."""
+        return any(each.request_id == request_id for each in (*self._waiting, *self._running))
+
+    def _admit(self, generation: Generation) -> None:
+        cached = [choice.cached_tokens for choice in generation.choices] if generation.spoke else []
+        super()._admit(generation)
+        # What was taken off and comes back goes by what it found the first time.
+        for choice, tokens in zip(generation.choices, cached, strict=False):
+            choice.cached_tokens = tokens
+
     # --- pausing ---
 
     async def pause_generation(self, mode: PauseMode) -> None:
@@ -71,6 +98,8 @@ class SglangEngine(Engine):
             return
         self.scheduling = Scheduling.PAUSED_ALL
         if mode is PauseMode.RETRACT:
+            for choice in (choice for generation in self._running for choice in generation.choices):
+                choice.retractions += 1
             self._preempt()
         self._settle()
 
@@ -93,6 +122,9 @@ class SglangEngine(Engine):
         frozen = self.scheduling is Scheduling.PAUSED_ALL
         kept = {each: None for each in chosen if frozen and each in self._running}
         self._doomed.update(kept)
+        for choice in (choice for each in chosen if each in self._waiting for choice in each.choices):
+            # What was taken off and never comes back is answered from the queue, where nobody knows what it has said.
+            choice.tokens, choice.plan = 0, replace(choice.plan, prompt_tokens=0)
         self._end([each for each in chosen if each not in kept], "abort", counted=False)
         return len(chosen)
 
@@ -102,6 +134,12 @@ class SglangEngine(Engine):
     def is_idle(self) -> bool:
         """Whether nothing runs. What waits for the end of a pause does not count."""
         return not self._running
+
+    async def idle_within(self, seconds: float) -> bool:
+        """Wait until nothing runs, for so many seconds; whether that is so."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        return self.is_idle
 
     def flush_cache(self) -> bool:
         """Empty the prefix cache; False, and nothing is done, while something runs."""
@@ -138,5 +176,6 @@ class SglangEngine(Engine):
     def restart(self) -> None:
         """A fresh engine, in another process as it were."""
         super().restart()
+        self.prefix_cache = PrefixCache(BLOCK_TOKENS)
         self.weights_lost = False
         self._doomed = {}

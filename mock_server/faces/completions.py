@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from mock_server.engine.machine import Engine, Generation, Plan
-from mock_server.engine.prefix_cache import block_keys
+from mock_server.engine.prefix_cache import BLOCK_TOKENS, block_keys
 from mock_server.errors import ApiError, UnreadableBody
 from mock_server.journal import Exchange
 from mock_server.judge.answers import Answer, Judge
@@ -25,13 +25,18 @@ from mock_server.requests.lengths import Limits
 from mock_server.requests.reading import CompletionRequest, Prompt
 from mock_server.requests.sampling import plan
 
-Reader = Callable[[dict[str, Any], Limits], CompletionRequest]
+Reader = Callable[[Any, Limits], CompletionRequest]
+
+_REFUSED = Plan(b"", 0, "error")
+"""What is said to a request that the engine refuses."""
 
 
 class Completions(ABC):
     """The completions of one server. Its subclasses say what its kind makes of names, bodies and failures."""
 
     errors: ClassVar[wire.ErrorShape]
+    block_tokens: ClassVar[int] = BLOCK_TOKENS
+    """Tokens of a block of the prefix cache."""
     headers_wait: ClassVar[bool]
     """Whether the headers of a stream wait until something has been said; otherwise they go out at once."""
 
@@ -41,8 +46,8 @@ class Completions(ABC):
         self._fresh = count()
 
     @abstractmethod
-    async def read_object(self, http: Request) -> dict[str, Any]:
-        """The JSON object in a request's body. Raises ApiError or UnreadableBody."""
+    async def read_body(self, http: Request) -> Any:
+        """The JSON in a request's body. Raises ApiError or UnreadableBody."""
 
     @abstractmethod
     def request_id(self, http: Request, request: CompletionRequest, kind: type[Writer]) -> str:
@@ -57,15 +62,20 @@ class Completions(ABC):
         """The most tokens that can be said after a prompt."""
 
     @abstractmethod
-    async def error_of(self, generation: Generation, receive: Receive) -> ApiError:
+    async def error_of(self, request: CompletionRequest, generation: Generation, receive: Receive) -> ApiError:
         """What a request gets to read whose engine has died (`failed`), or that the engine could not go on with."""
+
+    def refusal(self, request: CompletionRequest) -> ApiError | None:  # noqa: ARG002
+        """Why a request is refused by the engine, as soon as that looks at it; None: it is not."""
+        return None
 
     async def answer(self, http: Request, read: Reader, kind: type[Writer]) -> Response:
         """The answer to one request, noted in its exchange as it comes about."""
         exchange: Exchange = http.scope["mock.exchange"]  # opened by the Stage, which every request passes
         try:
-            exchange.body = await self.read_object(http)
-            request = read(exchange.body, self.limits)
+            body = await self.read_body(http)
+            exchange.body = body if isinstance(body, dict) else None
+            request = read(body, self.limits)
         except ApiError as error:
             exchange.status = error.status
             raise
@@ -81,7 +91,9 @@ class Completions(ABC):
         exchange.request_id = request_id
         exchange.messages = [message for prompt in request.prompts for message in prompt.messages]
         judge: Judge = http.scope["mock.judge"]
-        generation = Generation(request_id, self._plans(request, judge, exchange, kind))
+        refused = self.refusal(request) is not None
+        plans = [_REFUSED] if refused else self._plans(request, judge, exchange, kind)
+        generation = Generation(request_id, plans)
         self.engine.stats.n.observe(request.sampling.n)
         self.engine.submit(generation)
         writer = self.writer(kind, request_id, request)
@@ -92,7 +104,7 @@ class Completions(ABC):
                 await generation.news()
         _note(exchange, generation)
         if generation.broken:
-            error = await self.error_of(generation, http.receive)
+            error = await self.error_of(request, generation, http.receive)
             exchange.status = error.status
             raise error
         return wire.body(writer.whole(generation.choices))
@@ -105,7 +117,7 @@ class Completions(ABC):
             room = self.room(prompt)
             most = request.sampling.max_tokens
             limit = room if most is None else min(room, most)
-            blocks = block_keys(prompt.text.encode(errors="replace"))
+            blocks = block_keys(prompt.text.encode(errors="replace"), self.block_tokens)
             for index in range(request.sampling.n):
                 answer = self._answer(judge, request, prompt, index)
                 exchange.answers.append(answer)
@@ -136,6 +148,11 @@ class Completions(ABC):
         if self.headers_wait:
             async with self._dropped_with_client(receive, generation):
                 await generation.begun()
+            if generation.broken:
+                error = await self.error_of(writer.request, generation, receive)
+                if not error.in_stream:
+                    exchange.status = error.status
+                    raise error
         exchange.status = 200
         return wire.EventStream(self._events(receive, generation, writer, exchange))
 
@@ -158,7 +175,7 @@ class Completions(ABC):
         _note(exchange, generation)
         end = writer.closing(generation.choices)
         if generation.broken:
-            error = await self.error_of(generation, receive)
+            error = await self.error_of(writer.request, generation, receive)
             end = wire.event(self.errors.event(error.status, error.kind, error.message))
         yield (b"" if generation.failed else said) + end + wire.DONE
 

@@ -67,7 +67,7 @@ class OpenAIApi(Completions):
         }
         return wire.body({"object": "list", "data": [model]})
 
-    async def read_object(self, http: Request) -> dict[str, Any]:
+    async def read_body(self, http: Request) -> Any:
         """As the standard library reads it."""
         return await wire.read_object(http)
 
@@ -84,6 +84,6 @@ class OpenAIApi(Completions):
         """What the context has left; there is always place for one token."""
         return max(1, self.limits.max_model_len - prompt.tokens)
 
-    async def error_of(self, generation: Generation, _receive: Receive) -> ApiError:
+    async def error_of(self, _request: CompletionRequest, generation: Generation, _receive: Receive) -> ApiError:
         """A 500, or an event in a stream."""
         return EngineDead() if generation.failed else GenerationError()

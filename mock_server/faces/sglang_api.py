@@ -20,6 +20,7 @@ from mock_server.faces.sglang_completions import gone
 from mock_server.faults.schema import EngineDeath
 from mock_server.replies import sglang_wire, wire
 from mock_server.requests.fields import Fields
+from mock_server.requests.sglang_fields import StructFields
 from mock_server.versions import SglangProfile
 
 _MODES = tuple(mode.value for mode in PauseMode)
@@ -117,7 +118,7 @@ class SglangApi:
 
     async def pause_generation(self, request: Request) -> Response:
         """POST /pause_generation {"mode": "abort"|"retract"|"in_place"}"""
-        fields = Fields(await sglang_wire.read_object(request))
+        fields = await _fields(request, "PauseGenerationReqInput")
         mode = PauseMode(fields.one_of("mode", _MODES, PauseMode.ABORT.value))
         fields.check()
         await self.engine.pause_generation(mode)
@@ -125,13 +126,13 @@ class SglangApi:
 
     async def continue_generation(self, request: Request) -> Response:
         """POST /continue_generation {}"""
-        await sglang_wire.read_object(request)
+        (await _fields(request, "ContinueGenerationReqInput")).check()
         self.engine.continue_generation()
         return wire.body({"message": "Generation continued successfully.", "status": "ok"})
 
     async def abort_request(self, request: Request) -> Response:
         """POST /abort_request {"rid": ...} or {"abort_all": true}; {} does nothing."""
-        fields = Fields(await sglang_wire.read_object(request))
+        fields = await _fields(request, "AbortReq")
         rid, everything = fields.string("rid"), fields.boolean("abort_all")
         fields.check()
         if everything:
@@ -142,14 +143,24 @@ class SglangApi:
 
     # --- memory ---
 
-    async def flush_cache(self, _request: Request) -> Response:
-        """GET, POST /flush_cache: 400 while something runs."""
-        flushed = self.engine.flush_cache()
-        return Response(_FLUSHED if flushed else "Flush cache failed.\n", 200 if flushed else 400)
+    async def flush_cache(self, request: Request) -> Response:
+        """GET, POST /flush_cache?timeout=0: 400 while something runs, after so many seconds."""
+        fields = Fields(request.query_params, "query")
+        seconds = fields.number("timeout") or 0.0
+        if seconds < 0:
+            given = request.query_params["timeout"]
+            fields.reject(
+                "greater_than_equal", "timeout", "Input should be greater than or equal to 0", given, {"ge": 0.0}
+            )
+        fields.check()
+        if await self.engine.idle_within(seconds):
+            self.engine.flush_cache()
+            return Response(_FLUSHED)
+        return Response("Timed out waiting for idle state." if seconds else "Flush cache failed.\n", 400)
 
     async def release(self, request: Request) -> Response:
         """GET, POST /release_memory_occupation {"tags": [...]}: the server dies of it while something runs."""
-        tags = await self._tags(request)
+        tags = await _tags(request, "ReleaseMemoryOccupationReqInput")
         try:
             self.engine.release(tags)
         except SchedulerCrash:
@@ -158,24 +169,29 @@ class SglangApi:
 
     async def resume(self, request: Request) -> Response:
         """GET, POST /resume_memory_occupation {"tags": [...]}: it dies of a tag that is not released."""
-        tags = await self._tags(request)
+        tags = await _tags(request, "ResumeMemoryOccupationReqInput")
         try:
             self.engine.reclaim(tags)
         except SchedulerCrash:
             return await self._die(request)
         return wire.body(None)
 
-    async def _tags(self, request: Request) -> list[str] | None:
-        fields = Fields(await sglang_wire.read_object(request))
-        given = fields.values.get("tags")
-        if given is not None:
-            fields.each_string("tags")
-        fields.check()
-        return given
-
     async def _die(self, request: Request) -> Response:
         self.kill(EngineDeath())
         await gone(request.receive)
+
+
+async def _fields(request: Request, struct: str) -> StructFields:
+    return StructFields(await sglang_wire.read_json(request), struct)
+
+
+async def _tags(request: Request, struct: str) -> list[str] | None:
+    fields = await _fields(request, struct)
+    given: list[str] | None = fields.values.get("tags")
+    if given is not None:
+        fields.each_string("tags")
+    fields.check()
+    return given
 
 
 @cache

@@ -17,7 +17,7 @@ from mock_server.engine.stats import EngineStats
 from mock_server.errors import ApiError
 from mock_server.faces.face import Handler, Kill, route
 from mock_server.faces.sglang_api import SglangApi
-from mock_server.faces.sglang_completions import SglangCompletions
+from mock_server.faces.sglang_completions import SglangCompletions, SglangGenerate
 from mock_server.faces.sglang_tokenize import SglangTokenize
 from mock_server.replies import sglang_wire, wire
 from mock_server.requests.lengths import Limits
@@ -68,7 +68,7 @@ class SglangFace:
     def handlers(self) -> Mapping[Any, Handler]:
         """What answers an exception."""
         return {
-            ApiError: sglang_wire.on_api_error,
+            ApiError: sglang_wire.error_handler(self.profile.sources),
             ClientDisconnect: wire.on_client_gone,
             HTTPException: wire.on_http_error,
         }
@@ -83,7 +83,7 @@ class SglangFace:
         return [
             route("/v1/chat/completions", completions.chat, "POST"),
             route("/v1/completions", completions.completions, "POST"),
-            route("/generate", completions.generate, "POST", "PUT"),
+            route("/generate", SglangGenerate(self.engine, limits).generate, "POST", "PUT"),
             route("/invocations", completions.chat, "POST"),
             route("/v1/models", api.models, "GET"),
             route("/v1/models/{model:path}", api.model, "GET"),

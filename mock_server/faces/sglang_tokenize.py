@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mock_server.errors import Problem
+from mock_server.errors import Problem, invalid
 from mock_server.replies import sglang_wire, wire
 from mock_server.requests.fields import Fields
 from mock_server.requests.lengths import Limits
@@ -24,7 +24,7 @@ class SglangTokenize:
 
     async def tokenize(self, request: Request) -> Response:
         """{"prompt": "..."}, a list of them, or {"messages": [...]} -> ids and count; lists for a list."""
-        fields = Fields(await sglang_wire.read_object(request))
+        fields = Fields(await _object(request))
         given, messages = fields.values.get("prompt"), fields.values.get("messages")
         prompts = prompts_of(given)
         if given is not None and (prompts is None or not all(isinstance(prompt, str) for prompt in prompts)):
@@ -48,7 +48,7 @@ class SglangTokenize:
 
     async def detokenize(self, request: Request) -> Response:
         """{"tokens": [51, ...]} or a list of such lists -> their text, or texts."""
-        fields = Fields(await sglang_wire.read_object(request))
+        fields = Fields(await _object(request))
         given = fields.values.get("tokens")
         lists = prompts_of(given) if given else []
         if "tokens" not in fields.values:
@@ -58,3 +58,11 @@ class SglangTokenize:
         fields.check()
         texts = [decode(tokens) for tokens in lists or [] if not isinstance(tokens, str)]
         return wire.body({"text": texts if given and isinstance(given[0], list) else "".join(texts)})
+
+
+async def _object(request: Request) -> dict[str, Any]:
+    data = await sglang_wire.read_checked(request)
+    if not isinstance(data, dict):
+        words = "Input should be a valid dictionary or object to extract fields from"
+        raise invalid([Problem("model_attributes_type", "body", words, data)])
+    return data

@@ -86,9 +86,15 @@ def _ended(data: Json, ends: FinishReason) -> None:
         holder, name = _text_place(choice)
         text = holder.get(name) or ""
         holder[name] = text[: int(len(text) * ends.keep)]
-        choice.update(finish_reason=ends.reason, stop_reason=None)
+        _end(choice, ends.reason)
         tokens += len(holder[name].encode(errors="replace"))
     _count(data, tokens)
+
+
+def _end(choice: Json, reason: str) -> None:
+    # What stopped it is nothing; SGLang has another name for that than vLLM.
+    stopped_by = "matched_stop" if "matched_stop" in choice else "stop_reason"
+    choice.update({"finish_reason": reason, stopped_by: None})
 
 
 def _text_place(choice: Json) -> tuple[Json, str]:
@@ -162,7 +168,7 @@ def _goes_on(choice: Json, room: dict[int, int], ends: FinishReason) -> bool:
     holder, name = _text_place(choice)
     text = holder.get(name)
     if choice.get("finish_reason"):
-        choice.update(finish_reason=ends.reason, stop_reason=None)
+        _end(choice, ends.reason)
     if text:
         holder[name] = text[: room[choice["index"]]]
         room[choice["index"]] -= len(holder[name])

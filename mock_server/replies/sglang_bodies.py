@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,9 +24,10 @@ class SglangWriter(Writer):
     request: SglangRequest
     ends_unsaid = True
 
-    def usage(self, said: int) -> dict[str, Any]:
-        """The tokens of the prompts, and those that have been said."""
-        prompt = self.request.prompt_tokens
+    def usage(self, choices: Sequence[Choice], said: int | None = None) -> dict[str, Any]:
+        """The tokens of the prompts, and those that have been said: by all choices, or so many."""
+        prompt = sum(choice.plan.prompt_tokens for choice in choices[:: self.request.sampling.n])
+        said = sum(choice.tokens for choice in choices) if said is None else said
         return {
             "prompt_tokens": prompt,
             "total_tokens": prompt + said,
@@ -41,8 +43,8 @@ class SglangWriter(Writer):
             **self.head,
             "object": self.object_name,
             "choices": [self._choice(index, choice) for index, choice in enumerate(choices)],
-            "usage": self.usage(sum(choice.tokens for choice in choices)),
-            "metadata": {"weight_version": WEIGHT_VERSION},
+            "usage": self.usage(choices),
+            "metadata": {"weight_version": WEIGHT_VERSION, "weight_versions": weight_versions(choices[0].tokens)},
         }
 
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
@@ -71,13 +73,14 @@ class SglangChatWriter(SglangWriter):
 
     def chunk(self, index: int, choice: Choice, text: str, span: tuple[int, int], last: bool) -> bytes:  # noqa: ARG002
         """Before the first text of a choice a chunk that says who speaks; a chunk without text is left out."""
-        said = b""
+        chunk = b""
         if span[0] == 0:
-            said = self._event(index, {"reasoning_content": None, "role": "assistant", "content": ""})
+            chunk = self._event(index, {"reasoning_content": None, "role": "assistant", "content": ""})
         if text:
-            found = self._logprobs(choice, *span)
-            said += self._event(index, {"reasoning_content": None, "content": text}, logprobs=found, tokens=span[1])
-        return said
+            delta = {"reasoning_content": None, "content": text}
+            usage = self.usage([choice], span[1]) if self.request.continuous_usage else None
+            chunk += self._event(index, delta, logprobs=self._logprobs(choice, *span), usage=usage)
+        return chunk
 
     def closing(self, choices: Sequence[Choice]) -> bytes:
         """How each choice ended; then the usage, if the client asked for it."""
@@ -87,8 +90,7 @@ class SglangChatWriter(SglangWriter):
             if choice.finish_reason
         ]
         if self.request.include_usage:
-            usage = self.usage(sum(choice.tokens for choice in choices))
-            ends.append(event({**self.head, "choices": [], "usage": usage}))
+            ends.append(event({**self.head, "choices": [], "usage": self.usage(choices)}))
         return b"".join(ends)
 
     def _event(
@@ -97,7 +99,7 @@ class SglangChatWriter(SglangWriter):
         delta: dict[str, Any],
         ended: Choice | None = None,
         logprobs: dict[str, Any] | None = None,
-        tokens: int | None = None,
+        usage: dict[str, Any] | None = None,
     ) -> bytes:
         choice = {
             "index": index,
@@ -106,10 +108,7 @@ class SglangChatWriter(SglangWriter):
             "finish_reason": ended.finish_reason if ended else None,
             "matched_stop": matched_stop(ended) if ended else None,
         }
-        chunk: dict[str, Any] = {**self.head, "choices": [choice]}
-        if tokens is not None and self.request.continuous_usage:
-            chunk["usage"] = self.usage(tokens)
-        return event(chunk)
+        return event({**self.head, "choices": [choice], **({"usage": usage} if usage else {})})
 
     def _logprobs(self, choice: Choice, start: int, stop: int) -> dict[str, Any] | None:
         top = self.request.sampling.logprobs
@@ -148,14 +147,14 @@ class SglangCompletionWriter(SglangWriter):
             delta["token_ids"] = said_ids(choice, *span)
             if span[0] == 0:
                 delta["prompt_token_ids"] = self.prompt_of(index).token_ids
-        usage = self.usage(span[1]) if self.request.continuous_usage else None
+        usage = self.usage([choice], span[1]) if self.request.continuous_usage else None
         return event({**self.head, "choices": [delta], "usage": usage})
 
     def closing(self, choices: Sequence[Choice]) -> bytes:
         """The usage, if the client asked for it, without what is null."""
         if not self.request.include_usage:
             return b""
-        usage = self.usage(sum(choice.tokens for choice in choices))
+        usage = self.usage(choices)
         known = {name: value for name, value in usage.items() if value is not None}
         return event({**self.head, "choices": [], "usage": known})
 
@@ -172,6 +171,10 @@ class GenerateWriter(SglangWriter):
 
     object_name = chunk_name = ""
 
+    def __init__(self, *request: Any) -> None:
+        super().__init__(*request)
+        self._started = time.monotonic()
+
     def whole(self, choices: Sequence[Choice]) -> Any:
         """One object, or a list of them for a batch."""
         items = [self._item(index, choice, choice.tokens) for index, choice in enumerate(choices)]
@@ -179,26 +182,36 @@ class GenerateWriter(SglangWriter):
 
     def chunk(self, index: int, choice: Choice, text: str, span: tuple[int, int], last: bool) -> bytes:  # noqa: ARG002
         """All that has been said so far."""
-        item = self._item(index, choice, span[1], ended=last)
+        item = self._item(index, choice, span[1], ended=last, first=span[0] == 0)
         return event({**item, "index": index} if self.request.batch else item)
 
     def closing(self, choices: Sequence[Choice]) -> bytes:  # noqa: ARG002
         """Nothing: the last event of a choice has said how it ended."""
         return b""
 
-    def _item(self, index: int, choice: Choice, tokens: int, ended: bool = True) -> dict[str, Any]:
-        meta = {
+    def _item(self, index: int, choice: Choice, tokens: int, ended: bool = True, first: bool = True) -> dict[str, Any]:
+        """What has been said up to so many tokens, perhaps all; `first`: nothing has been sent before."""
+        top, prompt = self.request.sampling.logprobs, self.prompt_of(index)
+        meta: dict[str, Any] = {
             "id": self._id(index),
             "finish_reason": finish_reason(choice) if ended else None,
-            "prompt_tokens": self.prompt_of(index).tokens,
+            "prompt_tokens": prompt.tokens,
             "weight_version": WEIGHT_VERSION,
-            "num_retractions": 0,
-            "reasoning_tokens": 0,
-            "completion_tokens": tokens,
-            "cached_tokens": choice.cached_tokens,
+            "num_retractions": choice.retractions,
         }
-        if self.request.sampling.logprobs is not None:
-            meta |= logprobs.generate(choice, self.request.sampling.logprobs, tokens, self.request.logprob_texts)
+        if top is not None:
+            texts = self.request.logprob_texts
+            meta |= logprobs.of_prompt(prompt.token_ids, self.request.logprobs_from, top, texts)
+            meta |= logprobs.generate(choice, top, tokens, texts)
+        meta |= {"reasoning_tokens": 0, "completion_tokens": tokens, "cached_tokens": choice.cached_tokens}
+        if ended:
+            meta["weight_versions"] = weight_versions(tokens)
+        cached = {"device": choice.cached_tokens, "host": 0} if choice.cached_tokens else None
+        meta |= {"cached_tokens_details": cached, "dp_rank": None}
+        if ended:
+            meta["e2e_latency"] = time.monotonic() - self._started
+        if first:
+            meta["response_sent_to_client_ts"] = time.time()
         text = choice.plan.text[:tokens].decode(errors="ignore")
         return {"text": text, "output_ids": said_ids(choice, 0, tokens), "meta_info": meta}
 
@@ -220,6 +233,11 @@ def matched_stop(choice: Choice) -> int | str | None:
     if choice.finish_reason != "stop":
         return None
     return END_TOKEN if choice.stop_reason is None else choice.stop_reason
+
+
+def weight_versions(tokens: int) -> list[dict[str, Any]]:
+    """Which weights said which tokens: there are none but the first."""
+    return [{"version": WEIGHT_VERSION, "start": 0, "end": tokens}]
 
 
 def finish_reason(choice: Choice) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mock_server.engine.machine import Choice
@@ -30,22 +31,36 @@ def completion(choice: Choice, top: int, start: int, stop: int) -> dict[str, Any
     }
 
 
+def of_prompt(token_ids: Sequence[int], start: int, top: int, with_texts: bool) -> dict[str, Any]:
+    """What /generate says in `meta_info` of the prompt from token number `start` on; -1: nothing.
+
+    Nobody knows how likely the first token was.
+    """
+    ids = [] if start < 0 else token_ids[start:]
+    rows = [likeliest(number, token_id, max(top, 1)) for number, token_id in enumerate(ids)]
+    said = [[None if number == 0 else row[0][1], *_named(row[0], with_texts)[1:]] for number, row in enumerate(rows)]
+    tops = [None if number == 0 else _row(row, with_texts) for number, row in enumerate(rows)]
+    return {"input_token_logprobs": said, **({"input_top_logprobs": tops} if top else {})}
+
+
 def generate(choice: Choice, top: int, tokens: int, with_texts: bool) -> dict[str, Any]:
     """What /generate says in `meta_info` of the first `tokens` tokens: rows of probability, id and perhaps text."""
-
-    def said(entry: tuple[int, float]) -> tuple[float, int, str | None]:
-        return entry[1], entry[0], decode([entry[0]]) if with_texts else None
-
     ids = said_ids(choice, 0, tokens)
     rows = [likeliest(number, token_id, max(top, 1)) for number, token_id in enumerate(ids)]
     of_tokens = {
-        "input_token_logprobs": [],
-        "output_token_logprobs": [said(row[0]) for row in rows],
+        "output_token_logprobs": [_named(row[0], with_texts) for row in rows],
         "output_token_logprobs_length": len(ids),
     }
-    if top:
-        of_tokens |= {"input_top_logprobs": [], "output_top_logprobs": [[*map(said, row)] for row in rows]}
-    return of_tokens
+    return {**of_tokens, "output_top_logprobs": [_row(row, with_texts) for row in rows]} if top else of_tokens
+
+
+def _row(row: list[tuple[int, float]], with_texts: bool) -> list[list[Any]]:
+    return [_named(each, with_texts) for each in row]
+
+
+def _named(entry: tuple[int, float], with_texts: bool) -> list[Any]:
+    token_id, logprob = entry
+    return [logprob, token_id, decode([token_id]) if with_texts else None]
 
 
 def _entry(token_id: int, logprob: float) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -11,40 +13,80 @@ from starlette.responses import Response
 from mock_server.errors import ApiError, Problem, echoed, invalid
 from mock_server.replies import wire
 
+_FILE = "/usr/local/lib/python3.12/dist-packages/sglang/srt/entrypoints/http_server.py"
+"""Where the real server says that it was when it found something wrong."""
+
 
 def flat(status: int, kind: str, message: str) -> dict[str, Any]:
     """What an error's body says."""
     return {"object": "error", "message": message, "type": kind, "param": None, "code": status}
 
 
-FLAT_ERRORS = wire.ErrorShape(body=flat, event=lambda *error: {"error": flat(*error)})
-"""SGLang's: flat in a body, under `error` in a stream."""
+def _in_stream(status: int, _kind: str, message: str) -> dict[str, Any]:
+    return {"error": flat(status, HTTPStatus(status).name, message)}
 
 
-async def on_api_error(_request: Request, error: Exception) -> Response:
-    """Exception handler for ApiError. What is wrong with the types is said with all that was given."""
-    assert isinstance(error, ApiError)
-    message = error.message
-    if error.problems:
-        message = f"{echoed(error.problems)}\n {[problem.echoing() for problem in error.problems]}"
-    return wire.body(flat(error.status, error.kind, message), error.status)
+def _in_generate_stream(status: int, _kind: str, message: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "code": status, "retryable": False}}
 
 
-async def read_object(request: Request, checks_type: bool = True) -> dict[str, Any]:
-    """The JSON object in a request's body. Raises ApiError (400) for anything else."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if checks_type and media_type != "application/json":
-        message = "Unsupported Media Type: Only 'application/json' is allowed"
-        raise invalid([Problem("value_error", "header.content-type", message, None)])
+FLAT_ERRORS = wire.ErrorShape(body=flat, event=_in_stream)
+"""Of its OpenAI endpoints: flat in a body, under `error` in a stream."""
+GENERATE_ERRORS = wire.ErrorShape(body=flat, event=_in_generate_stream)
+"""Of /generate."""
+
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+def error_handler(sources: Mapping[str, tuple[str, int]]) -> Handler:
+    """Exception handler for ApiError. `sources`: the function behind each path, and its line, which messages name."""
+
+    async def on_api_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        message = error.message
+        if error.problems:
+            # What is wrong with the types is said twice, with all that was given.
+            problems = [problem.echoing() for problem in error.problems]
+            message = f"{echoed(error.problems)}{_place(request, sources)} {problems}"
+        return wire.body(flat(error.status, error.kind, message), error.status)
+
+    return on_api_error
+
+
+def _place(request: Request, sources: Mapping[str, tuple[str, int]]) -> str:
+    path = request.url.path
+    if path not in sources:
+        return ""
+    function, line = sources[path]
+    return f'\n\n  File "{_FILE}", line {line}, in {function}\n    {request.method} {path}'
+
+
+async def read_json(request: Request) -> Any:
+    """The JSON in a request's body, or the body itself where it is not announced as JSON.
+
+    It is read by orjson, so NaN and lone surrogates are errors. Raises ApiError (400).
+    """
     body = await request.body()
     if not body:
         raise invalid([Problem("missing", "body", "Field required", None)])
+    if _media_type(request) != "application/json":
+        return body
     try:
-        data = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         problem = Problem("json_invalid", f"body.{error.pos}", "JSON decode error", {}, {"error": error.msg})
         raise invalid([problem]) from None
-    if not isinstance(data, dict):
-        message = "Input should be a valid dictionary or object to extract fields from"
-        raise invalid([Problem("model_attributes_type", "body", message, data)])
-    return data
+
+
+async def read_checked(request: Request) -> Any:
+    """The same where the type is checked."""
+    if _media_type(request) != "application/json":
+        message = "Unsupported Media Type: Only 'application/json' is allowed"
+        problem = {"loc": ["header", "content-type"], "msg": message, "type": "value_error"}
+        raise ApiError(400, "Bad Request", f"1 validation error:\n  {problem} [{problem}]")
+    return await read_json(request)
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

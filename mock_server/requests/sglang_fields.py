@@ -1,27 +1,54 @@
-"""What SGLang's requests are made of, by type: chat messages, prompts in texts or tokens, fields never null."""
+"""What SGLang's requests are made of, by type: chat messages, prompts in texts or tokens, fields never null.
+
+What is wrong is said as pydantic says it of the models in its entrypoints/openai/protocol.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from mock_server.errors import bad_request
+from mock_server.errors import Problem, bad_request, invalid
 from mock_server.requests.fields import Fields
 
 _ROLES = ("system", "assistant", "tool", "function", "developer", "latest_reminder", "root")
 """The roles besides the user's, in any case."""
+_ROLE_WORDS = f"'role' must be one of {', '.join(map(repr, _ROLES))} (case-insensitive)."
+_GENERIC = "function-after[validate_thinking_parts_role(), ChatCompletionMessageGenericParam]"
+_USER = "function-after[validate_thinking_parts_role(), ChatCompletionMessageUserParam]"
+_PARTS_TYPE = (
+    "list[union[ChatCompletionMessageContentTextPart,function-after[validate_payload(), "
+    "ChatCompletionMessageContentThinkingPart],ChatCompletionMessageContentImagePart,"
+    "ChatCompletionMessageContentVideoPart,function-after[_to_audio_url_part(), "
+    "union[ChatCompletionMessageContentAudioURLPart,ChatCompletionMessageContentAudioInlinePart]],"
+    "ChatCompletionMessageContentToolReferenceBlock]]"
+)
 _MEDIA = ("image_url", "video_url", "audio_url", "input_audio")
 _PARTS = ("text", "thinking", "reasoning", "tool_reference", *_MEDIA)
+_NO_OBJECT = "Input should be a valid dictionary or object to extract fields from"
+_NULLS = {
+    "integer": ("int_type", "Input should be a valid integer"),
+    "number": ("float_type", "Input should be a valid number"),
+    "boolean": ("bool_type", "Input should be a valid boolean"),
+    "string": ("string_type", "Input should be a valid string"),
+}
 
 
-def not_null(fields: Fields, kinds: dict[str, Iterable[str]]) -> None:
-    """Note the fields that are there and null, of those that may only be left out; `kinds`: their names by type."""
-    for kind, names in kinds.items():
-        words = {"integer": "a valid integer", "number": "a valid number", "boolean": "a valid boolean"}
-        for name in names:
-            if name in fields.values and fields.values[name] is None:
-                code = {"integer": "int_type", "number": "float_type", "boolean": "bool_type"}.get(kind, "string_type")
-                fields.reject(code, name, f"Input should be {words.get(kind, 'a valid string')}", None)
+def not_null(fields: Fields, kind: str, names: Iterable[str]) -> None:
+    """Note the fields of a type that are there and null, where they may only be left out."""
+    for name in names:
+        if name in fields.values and fields.values[name] is None:
+            fields.reject(_NULLS[kind][0], name, _NULLS[kind][1], None)
+
+
+def stops(fields: Fields) -> list[str]:
+    """The field `stop`: a text or a list of texts."""
+    given = fields.values.get("stop")
+    if isinstance(given, list | str | None):
+        return fields.strings("stop")
+    fields.reject("list_type", "stop.list[str]", "Input should be a valid list", given)
+    fields.reject("string_type", "stop.str", "Input should be a valid string", given)
+    return []
 
 
 def read_messages(fields: Fields) -> list[dict[str, Any]]:
@@ -32,57 +59,71 @@ def read_messages(fields: Fields) -> list[dict[str, Any]]:
     elif not isinstance(messages, list):
         fields.reject("list_type", "messages", "Input should be a valid list", messages)
     else:
-        return [_message(fields, f"messages.{index}", message) for index, message in enumerate(messages)]
+        return [_message(fields, f"{fields.place}.messages.{index}", each) for index, each in enumerate(messages)]
     return []
 
 
 def _message(fields: Fields, place: str, message: Any) -> dict[str, Any]:
-    """One message; it is tried as two models, and a wrong one is said to be none of both."""
-    generic, user = f"{place}.ChatCompletionMessageGenericParam", f"{place}.ChatCompletionMessageUserParam"
-    if not isinstance(message, dict):
-        for model in (generic, user):
-            words = "Input should be a valid dictionary or object to extract fields from"
-            fields.reject("model_attributes_type", model, words, message)
+    """One message. It is tried as two models, and what none of them takes is said to be wrong as both."""
+    generic, user = _as_generic(f"{place}.{_GENERIC}", message), _as_user(f"{place}.{_USER}", message)
+    if generic and user:
+        fields.problems += [*generic, *user]
         return {}
+    return {**message, "role": message["role"].lower()}
+
+
+def _as_generic(place: str, message: Any) -> list[Problem]:
+    if not isinstance(message, dict):
+        return [Problem("model_attributes_type", place, _NO_OBJECT, message)]
+    problems = []
+    role, content = message.get("role"), message.get("content")
+    if "role" not in message:
+        problems.append(Problem("missing", f"{place}.role", "Field required", message))
+    elif not isinstance(role, str) or role.lower() not in _ROLES:
+        words = _ROLE_WORDS if isinstance(role, str) else "'role' must be a string"
+        context = {"error": ValueError(words)}
+        problems.append(Problem("value_error", f"{place}.role", f"Value error, {words}", role, context))
+    return problems if content is None else problems + _content(f"{place}.content", content)
+
+
+def _as_user(place: str, message: Any) -> list[Problem]:
+    if not isinstance(message, dict):
+        return [Problem("model_attributes_type", place, _NO_OBJECT, message)]
+    problems = []
     role = message.get("role")
-    if role == "user":
-        if "content" in message:
-            _content(fields, f"{user}.content", message["content"])
-        else:
-            fields.reject("missing", f"{user}.content", "Field required", message)
-    elif isinstance(role, str) and role.lower() in _ROLES:
-        if message.get("content") is not None:
-            _content(fields, f"{generic}.content", message["content"])
-    elif "role" not in message:
-        for model in (generic, user):
-            fields.reject("missing", f"{model}.role", "Field required", message)
-    else:
-        words = f"'role' must be one of {', '.join(map(repr, _ROLES))} (case-insensitive)."
-        words = words if isinstance(role, str) else "'role' must be a string"
-        fields.reject("value_error", f"{generic}.role", f"Value error, {words}", role)
-        fields.reject("literal_error", f"{user}.role", "Input should be 'user'", role, {"expected": "'user'"})
-    return {**message, "role": str(role).lower()}
-
-
-def _content(fields: Fields, place: str, content: Any) -> None:
-    if isinstance(content, list):
-        for index, part in enumerate(content):
-            _part(fields, f"{place}.list.{index}", part)
-    elif not isinstance(content, str):
-        fields.reject("string_type", f"{place}.str", "Input should be a valid string", content)
-        fields.reject("list_type", f"{place}.list", "Input should be a valid list", content)
-
-
-def _part(fields: Fields, place: str, part: Any) -> None:
-    if not isinstance(part, dict):
-        words = "Input should be a valid dictionary or object to extract fields from"
-        fields.reject("model_attributes_type", place, words, part)
-    elif part.get("type") not in _PARTS:
-        fields.reject(
-            "literal_error", f"{place}.type", "Input should be 'text'", part.get("type"), {"expected": "'text'"}
+    if "role" not in message:
+        problems.append(Problem("missing", f"{place}.role", "Field required", message))
+    elif role != "user":
+        problems.append(
+            Problem("literal_error", f"{place}.role", "Input should be 'user'", role, {"expected": "'user'"})
         )
-    elif part["type"] == "text" and not isinstance(part.get("text"), str):
-        fields.reject("string_type", f"{place}.text", "Input should be a valid string", part.get("text"))
+    if "content" not in message:
+        return [*problems, Problem("missing", f"{place}.content", "Field required", message)]
+    return problems + _content(f"{place}.content", message["content"])
+
+
+def _content(place: str, content: Any) -> list[Problem]:
+    if isinstance(content, str):
+        return []
+    if isinstance(content, list):
+        parts = [_part(f"{place}.{_PARTS_TYPE}.{index}", part) for index, part in enumerate(content)]
+        return [problem for problem in parts if problem]
+    return [
+        Problem("string_type", f"{place}.str", "Input should be a valid string", content),
+        Problem("list_type", f"{place}.{_PARTS_TYPE}", "Input should be a valid list", content),
+    ]
+
+
+def _part(place: str, part: Any) -> Problem | None:
+    """What is wrong with one part, in fewer words than the real server's six models have for it."""
+    if not isinstance(part, dict):
+        return Problem("model_attributes_type", place, _NO_OBJECT, part)
+    kind = part.get("type")
+    if kind not in _PARTS:
+        return Problem("literal_error", f"{place}.type", "Input should be 'text'", kind, {"expected": "'text'"})
+    if kind == "text" and not isinstance(part.get("text"), str):
+        return Problem("string_type", f"{place}.text", "Input should be a valid string", part.get("text"))
+    return None
 
 
 def text_of(content: Any) -> str:
@@ -96,7 +137,38 @@ def text_of(content: Any) -> str:
     return " ".join(part["text"] for part in content if part["type"] == "text")
 
 
+class StructFields(Fields):
+    """The fields of a body that is made into a structure of the engine's: what is wrong is also that it is none yet."""
+
+    def __init__(self, given: Any, name: str) -> None:
+        super().__init__(given if isinstance(given, dict) else {}, f"body.function-after[build_struct(), {name}]")
+        self._given, self._name = given, name
+        if not isinstance(given, dict):
+            self.problems.append(Problem("dict_type", self.place, "Input should be a valid dictionary", given))
+
+    def check(self) -> None:
+        """Raises ApiError (400) if anything read so far was wrong."""
+        if self.problems:
+            words = f"Input should be an instance of {self._name}"
+            place = f"body.is-instance[{self._name}]"
+            raise invalid([Problem("is_instance_of", place, words, self._given, {"class": self._name}), *self.problems])
+
+
 RawPrompts = list[str] | list[list[int]]
+
+
+def read_prompts(fields: Fields) -> RawPrompts:
+    """The field `prompt`: one or several, each a text or token ids. What is wrong is noted in `fields`."""
+    given = fields.values.get("prompt")
+    prompts = prompts_of(given)
+    if "prompt" not in fields.values:
+        fields.missing("prompt")
+    elif prompts is None:
+        for kind in ("list[int]", "list[list[int]]"):
+            fields.reject("list_type", f"prompt.{kind}", "Input should be a valid list", given)
+        fields.reject("string_type", "prompt.str", "Input should be a valid string", given)
+        fields.reject("list_type", "prompt.list[str]", "Input should be a valid list", given)
+    return prompts or []
 
 
 def prompts_of(given: Any) -> RawPrompts | None:

@@ -6,8 +6,10 @@ import secrets
 from collections.abc import Collection
 
 from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mock_server.errors import UnhandledError
 from mock_server.replies.wire import body
 
 
@@ -35,8 +37,11 @@ class KeyGate:
         """Let a request through, or refuse it."""
         if scope["type"] == "http" and not self._allows(scope):
             await body({"error": "Unauthorized"}, 401)(scope, receive, send)
-        else:
+            return
+        try:
             await self.app(scope, receive, send)
+        except UnhandledError:
+            await PlainTextResponse("Internal Server Error", 500)(scope, receive, send)
 
     def _allows(self, scope: Scope) -> bool:
         path = scope["path"]

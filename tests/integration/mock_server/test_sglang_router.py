@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from sglang_router_process import INSTALLED, MISSING, PATIENCE, running
 
 from mock_server import MockServer
+from sglang_router_process import INSTALLED, MISSING, PATIENCE, running
 
 pytestmark = pytest.mark.skipif(not INSTALLED, reason=MISSING)
 
@@ -153,7 +153,7 @@ def test_nobody_is_left(start: Callable[..., subprocess.Popen[str]]) -> None:
         processes[1].kill()
         processes[1].wait()
         # Its breaker takes some failures to open; until then it is what the connections say.
-        statuses = []
+        statuses: list[int] = []
         while not statuses or statuses[-1] != 503:
             answer = client.post(CHAT, json=HI)
             statuses.append(answer.status_code)
