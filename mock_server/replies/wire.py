@@ -37,16 +37,6 @@ def event(value: Any) -> bytes:
     return b"data: " + encode(value) + b"\n\n"
 
 
-def error_body(status: int, kind: str, message: str, param: str | None = None) -> Response:
-    """An error as vLLM words it."""
-    return body(error_object(status, kind, message, param), status)
-
-
-def error_object(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
-    """What an error's body says; also the data of an error event in a stream."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": status}}
-
-
 async def on_unreadable_body(_request: Request, _error: Exception) -> Response:
     """Exception handler for UnreadableBody."""
     return body({"detail": "There was an error parsing the body"}, 400)
@@ -108,7 +98,7 @@ class EventStream(Response):
     """An answer in events. Status and headers go out at once, before the first event is known.
 
     Starlette's own StreamingResponse costs a task group a request and listens for the client itself; here the
-    generator of the events does (faces/openai_api.py).
+    generator of the events does (faces/completions.py).
     """
 
     def __init__(self, events: AsyncGenerator[bytes, None], media_type: str = "text/event-stream") -> None:
