@@ -62,6 +62,9 @@ def serve(
     enable_weights_cpu_backup: Annotated[
         bool, typer.Option("--enable-weights-cpu-backup", help="SGLang: released weights are kept.")
     ] = False,
+    enable_cache_report: Annotated[
+        bool, typer.Option("--enable-cache-report", help="SGLang: usage says how much of a prompt was in the cache.")
+    ] = False,
     enable_sleep_mode: Annotated[  # noqa: ARG001 - accepted so that launch commands carry over
         bool,
         typer.Option(
@@ -126,6 +129,7 @@ def serve(
         admin_api_key=admin_api_key,
         enable_memory_saver=enable_memory_saver,
         enable_weights_cpu_backup=enable_weights_cpu_backup,
+        enable_cache_report=enable_cache_report,
         dev_mode=dev_mode,
         request_id_headers=enable_request_id_headers,
         control=control,

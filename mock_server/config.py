@@ -45,5 +45,7 @@ class ServerConfig:
     """SGLang: whether releasing memory frees any. Without it the calls change nothing but what may be called next."""
     enable_weights_cpu_backup: bool = False
     """SGLang: whether released weights are kept; otherwise they are random once they are resumed."""
+    enable_cache_report: bool = False
+    """SGLang: whether usage says how many tokens of a prompt came from the cache."""
     health_seconds: float = 1.0
     """SGLang: the interval in which /health looks for the token it asks for. The real server's cannot be changed."""

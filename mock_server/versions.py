@@ -77,9 +77,9 @@ class SglangProfile:
     """The function behind a path and its line, as messages about wrong types name them."""
 
 
-def names() -> list[str]:
-    """The profiles there are."""
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+def names(kind: str = "") -> list[str]:
+    """The profiles there are: all, or those of a kind of server."""
+    return sorted(path.stem for path in _FOLDER.glob(f"{kind}*.yaml"))
 
 
 def kind_of(name: str) -> str:

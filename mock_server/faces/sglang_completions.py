@@ -29,9 +29,10 @@ class SglangCompletions(Completions):
     block_tokens = BLOCK_TOKENS
     headers_wait = True
 
-    def __init__(self, engine: SglangEngine, limits: Limits) -> None:
+    def __init__(self, engine: SglangEngine, limits: Limits, reports_cache: bool = False) -> None:
         super().__init__(engine, limits)
         self.engine: SglangEngine = engine
+        self.reports_cache = reports_cache
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions"""
@@ -56,7 +57,9 @@ class SglangCompletions(Completions):
 
     def writer(self, kind: type[Writer], request_id: str, request: CompletionRequest) -> Writer:
         """Echoes the model's name as it was given."""
-        return kind(request_id, cast("SglangRequest", request).model, request)
+        asked = cast("SglangRequest", request)
+        asked.reports_cache = self.reports_cache
+        return kind(request_id, asked.model, asked)
 
     def room(self, prompt: Prompt) -> int:
         """What the context has left, short of two tokens (init_req_max_new_tokens of the scheduler)."""

@@ -78,7 +78,7 @@ class SglangFace:
         """The endpoints."""
         api = self._api
         limits = Limits(self.config.served_model_name, self.config.max_model_len)
-        completions = SglangCompletions(self.engine, limits)
+        completions = SglangCompletions(self.engine, limits, self.config.enable_cache_report)
         tokenizer = SglangTokenize(limits)
         return [
             route("/v1/chat/completions", completions.chat, "POST"),

@@ -26,13 +26,15 @@ class SglangWriter(Writer):
 
     def usage(self, choices: Sequence[Choice], said: int | None = None) -> dict[str, Any]:
         """The tokens of the prompts, and those that have been said: by all choices, or so many."""
-        prompt = sum(choice.plan.prompt_tokens for choice in choices[:: self.request.sampling.n])
+        first = choices[:: self.request.sampling.n]
+        prompt = sum(choice.plan.prompt_tokens for choice in first)
+        cached = {"cached_tokens": sum(choice.cached_tokens for choice in first)}
         said = sum(choice.tokens for choice in choices) if said is None else said
         return {
             "prompt_tokens": prompt,
             "total_tokens": prompt + said,
             "completion_tokens": said,
-            "prompt_tokens_details": None,
+            "prompt_tokens_details": cached if self.request.reports_cache else None,
             "reasoning_tokens": 0,
             "completion_tokens_details": None,
         }

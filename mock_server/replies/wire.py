@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -111,7 +111,10 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """Send the events as they come."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with aclosing(self.events) as events:
-            async for data in events:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+        try:
+            async with aclosing(self.events) as events:
+                async for data in events:
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+        except ClientDisconnect:
+            return  # nobody reads on, and no handler could answer any more
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -36,6 +36,8 @@ class SglangRequest(CompletionRequest):
     """/generate: the answer is a list, one item a prompt and sample."""
     ids: list[str] = field(default_factory=list)
     """/generate: the names of the requests of a batch, where the client gives them."""
+    reports_cache: bool = False
+    """Whether its usage says how much of its prompts was in the cache: that is not the client's to ask for."""
     echoes: bool = False
     """Whether an answer in completions begins with its prompt."""
     logprob_texts: bool = True

@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import mock_server
 from mock_server import MockServer
 from parity.cases import CONTEXT, MODEL, Request
 from parity.exchange import Exchange
@@ -23,8 +22,6 @@ MOCK_TOKENS_PER_SECOND = 300.0
 START_SECONDS = 900.0
 STOP_SECONDS = 30.0
 
-SCENARIO = Path(mock_server.__file__).parent / "scenarios" / "recorded.yaml"
-
 
 class StartError(RuntimeError):
     """The real server did not come up."""
@@ -33,7 +30,6 @@ class StartError(RuntimeError):
 def mock(product: Product, flavour: Flavour) -> MockServer:
     """A mock of that flavour, not yet started. It talks like the real server's random model."""
     return MockServer(
-        scenario=SCENARIO,
         tokens_per_second=MOCK_TOKENS_PER_SECOND,
         served_model_name=MODEL,
         max_model_len=CONTEXT,

@@ -9,6 +9,8 @@ from typing import Any
 from parity.cases import ADMIN_KEY, API_KEY, CONTEXT, MODEL, Request
 from parity.products.product import FOLDER, Ask, Flavour, Product
 
+_SAID = "What it says does not matter, and it goes on saying it until somebody makes an end of it. " * 20
+"""To strangers: in ASCII, as the real server's model."""
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -37,7 +39,7 @@ SGLANG = Product(
     version="0.5.23",
     flavours={
         "plain": Flavour(),
-        "metrics": Flavour(arguments=("--enable-metrics", "--enable-cache-report")),
+        "metrics": Flavour(arguments=("--enable-metrics", "--enable-cache-report"), mock={"enable_cache_report": True}),
         "apikey": Flavour(
             arguments=("--api-key", API_KEY),
             mock={"api_key": API_KEY},
@@ -56,7 +58,11 @@ SGLANG = Product(
         "mortal": Flavour(dies=True),
     },
     short="plain",
-    mock={"profile": "sglang-0.5.23", "health_seconds": 0.05},
+    mock={
+        "profile": "sglang-0.5.23",
+        "scenario": {"repeatable": False, "unrecognised": _SAID},
+        "health_seconds": 0.05,
+    },
     command=_command,
     environment={
         "PYTHONPATH": str(FOLDER / "sglang_cpu"),

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import mock_server
 from parity import metrics
 from parity.cases import API_KEY, CONTEXT, MODEL, Request
 from parity.products.product import Ask, Flavour, Product
@@ -50,7 +51,7 @@ VLLM = Product(
         ),
     },
     short="dev",
-    mock={},
+    mock={"scenario": Path(mock_server.__file__).parent / "scenarios" / "recorded.yaml"},
     command=_command,
     environment={
         "VLLM_CPU_KVCACHE_SPACE": "1",
