@@ -119,10 +119,11 @@ class MortalServer(HttpServer):
                 await asyncio.wait(set(self.server_state.tasks), timeout=self._mock.last_words_s)
             self._hang_up()
             await (asyncio.Event().wait() if restart_after is None else asyncio.sleep(restart_after))
-            listener = place.dup()
-        self._mock.engine.restart()
-        listener.listen(_BACKLOG)
-        self.servers = [await loop.create_server(self._protocol, sock=listener, backlog=_BACKLOG)]
+            self._mock.engine.restart()
+            server = await loop.create_server(self._protocol, sock=place.dup(), backlog=_BACKLOG, start_serving=False)
+        # Known before it serves: whoever ends this task meanwhile finds it, to close it.
+        self.servers = [server]
+        await server.start_serving()
 
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self.config.http_protocol_class
