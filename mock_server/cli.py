@@ -91,14 +91,21 @@ def serve(
         bool,
         typer.Option(
             "--gpu-semantics",
-            help="Behave as with a GPU: computing on sleeping memory kills the engine, a sleep at level 2 loses the "
-            "weights, and memory runs out.",
+            help="Behave as with a GPU: computing on sleeping memory kills the engine, a sleep at level 2 (SGLang: a "
+            "release without a backup) loses the weights, and memory runs out.",
         ),
     ] = False,
     gpu_memory: Annotated[float, typer.Option(metavar="GIB", help="Size of the simulated GPU.")] = 80.0,
-    gpu_memory_utilization: Annotated[float, typer.Option(min=0, max=1, help="Share of it that the server takes.")] = (
-        0.9
-    ),
+    gpu_memory_utilization: Annotated[
+        float,
+        typer.Option(
+            "--gpu-memory-utilization",
+            "--mem-fraction-static",
+            min=0,
+            max=1,
+            help="Share of it that the server takes; of SGLang, its weights and KV cache.",
+        ),
+    ] = 0.9,
     weights_memory: Annotated[
         float, typer.Option(metavar="GIB", help="Size of the weights; the rest of that share is KV cache.")
     ] = 15.0,
@@ -129,6 +136,7 @@ def serve(
         admin_api_key=admin_api_key,
         enable_memory_saver=enable_memory_saver,
         enable_weights_cpu_backup=enable_weights_cpu_backup,
+        memory_saver_cuda_graph=os.environ.get("SGLANG_MEMORY_SAVER_CUDA_GRAPH", "").lower() in ("1", "true"),
         enable_cache_report=enable_cache_report,
         dev_mode=dev_mode,
         request_id_headers=enable_request_id_headers,

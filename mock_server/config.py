@@ -36,7 +36,7 @@ class ServerConfig:
     gpu_memory: float = 80.0
     """GiB of the simulated GPU."""
     gpu_memory_utilization: float = 0.9
-    """The share of it that the server takes."""
+    """The share of it that the server takes; SGLang takes its CUDA graphs and what it never gives back besides."""
     weights_memory: float = 15.0
     """GiB of the weights; what they leave of the server's share is its KV cache."""
     admin_api_key: str | None = None
@@ -45,6 +45,8 @@ class ServerConfig:
     """SGLang: whether releasing memory frees any. Without it the calls change nothing but what may be called next."""
     enable_weights_cpu_backup: bool = False
     """SGLang: whether released weights are kept; otherwise they are random once they are resumed."""
+    memory_saver_cuda_graph: bool = False
+    """SGLang, what SGLANG_MEMORY_SAVER_CUDA_GRAPH=1 does: releasing `cuda_graph` frees it, too."""
     enable_cache_report: bool = False
     """SGLang: whether usage says how many tokens of a prompt came from the cache."""
     health_seconds: float = 1.0

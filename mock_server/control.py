@@ -173,11 +173,7 @@ class ControlApi:
         self.scripts.clear_counts(scope or None)
         if not scope and not self.engine.dead:
             # Others share the engine: a scope leaves it alone.
-            if self.engine.memory.gpu:
-                self.engine.memory.gpu.claim({})
-                self.engine.memory.gpu.load_weights()
-            self.engine.wake_up()
-            self.engine.resume()
+            self.engine.reset()
         return wire.body({"status": "reset"})
 
     async def get_scenario(self, request: Request) -> Response:

@@ -12,15 +12,14 @@ import enum
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from mock_server.engine.generation import Generation
 from mock_server.engine.machine import Engine, Scheduling
 from mock_server.engine.prefix_cache import PrefixCache
+from mock_server.engine.sglang_memory import RULES, WEIGHTS, Loaded, SglangMemory
 from mock_server.engine.stats import EngineStats
 from mock_server.errors import SchedulerCrash
 
-WEIGHTS = "weights"
 BLOCK_TOKENS = 1
 """Tokens of a block of the prefix cache: a tree that branches at any token."""
 
@@ -36,34 +35,19 @@ class PauseMode(str, enum.Enum):
 class SglangEngine(Engine):
     """The state machine of SGLang 0.5.23. `asleep` holds the tags that have been released."""
 
+    memory: SglangMemory
+
     def __init__(
         self,
         tokens_per_second: float | None = None,
         stats: EngineStats | None = None,
-        *,
-        tags: Sequence[str] = ("kv_cache", "weights", "cuda_graph"),
-        memory_saver: bool = False,
-        weights_backup: bool = False,
+        memory: SglangMemory | None = None,
     ) -> None:
-        super().__init__(tokens_per_second, stats)
+        super().__init__(tokens_per_second, stats, RULES)
+        self.memory = memory or SglangMemory()
         self.prefix_cache = PrefixCache(BLOCK_TOKENS)
-        self.tags = tuple(tags)
-        self.memory_saver = memory_saver
-        self.weights_backup = weights_backup
-        self.weights_lost = False
-        """Whether the weights were released without a copy: what is resumed then is random."""
         # Aborted while frozen: they end when they move again.
         self._doomed: dict[Generation, None] = {}
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What there is to say about the memory."""
-        return {
-            "memory_saver": self.memory_saver,
-            "weights_backup": self.weights_backup,
-            "released": sorted(self.asleep),
-            "weights_lost": self.weights_lost,
-        }
 
     # --- requests ---
 
@@ -151,31 +135,47 @@ class SglangEngine(Engine):
         """Give memory back, all of it if no tag is named. Raises SchedulerCrash while something runs."""
         if not self.is_idle:
             raise SchedulerCrash("release_memory_occupation should be called only when server is idle.")
-        released = tags or self.tags
-        self.asleep.update(released)
+        released = tags or self.memory.tags
+        self.memory.release(released)
         if "kv_cache" in released:
             self.prefix_cache.clear()
-        if WEIGHTS in released and self.memory_saver and not self.weights_backup:
-            self.weights_lost = True
 
     def reclaim(self, tags: Sequence[str] | None) -> None:
-        """Take memory again. Raises SchedulerCrash for a tag that has not been released."""
-        for tag in tags or self.tags:
-            if tag not in self.asleep:
-                raise SchedulerCrash(f"KeyError: {tag!r}")
-            self.asleep.remove(tag)
+        """Take memory again. Raises SchedulerCrash for a tag that has not been released, and where there is no room."""
+        self.memory.reclaim(tags or self.memory.tags)
 
-    # --- for tests ---
+    async def update_weights(self, model: str, version: str | None = None, flush: bool = True) -> bool:
+        """Load the weights of `model`, once nothing runs, or at once while paused; then empty the prefix cache.
 
-    def wake_up(self, tags: Sequence[str] | None = None) -> None:
-        """All of it as at the start: no such call of the real server, but what /_mock/reset asks of any engine."""
-        super().wake_up(tags)
-        self.weights_lost = False
+        Returns whether that could be done. Raises SchedulerCrash where the weights have no memory.
+        """
+        while not (self.is_idle or self.is_paused):
+            await self._idle.wait()
+        if self.dead or WEIGHTS in self.memory.unmapped:
+            raise SchedulerCrash("CUDA error: an illegal memory access was encountered")
+        self.memory.load_weights()
+        flushed = not flush or self.flush_cache()
+        if flushed:
+            self.memory.loaded = Loaded(model, version or self.memory.loaded.version)
+        return flushed
+
+    def generates(self) -> bool:
+        """Whether it says a token that is asked for now, as by a check of its health. It may die of that."""
+        if self.is_paused:
+            return False
+        if self._runs_unmapped:
+            self.on_crash()
+        return not self.dead
+
+    # --- ends and beginnings ---
+
+    def reset(self) -> None:
+        """For tests: all of it as at the start, and running."""
+        self.memory.reset()
         self.continue_generation()
 
     def restart(self) -> None:
         """A fresh engine, in another process as it were."""
         super().restart()
         self.prefix_cache = PrefixCache(BLOCK_TOKENS)
-        self.weights_lost = False
         self._doomed = {}

@@ -20,13 +20,18 @@ from mock_server.faces.sglang_completions import gone
 from mock_server.faults.schema import EngineDeath
 from mock_server.replies import sglang_wire, wire
 from mock_server.requests.fields import Fields
-from mock_server.requests.sglang_fields import StructFields
+from mock_server.requests.sglang_fields import StructFields, not_null
 from mock_server.versions import SglangProfile
 
 _MODES = tuple(mode.value for mode in PauseMode)
 _FLUSHED = (
     "Cache flushed.\nPlease check backend logs for more details. "
     "(When there are running or waiting requests, the operation will not be performed.)\n"
+)
+_UPDATED = "Succeeded to update model weights."
+_NOT_FLUSHED = (
+    "Weights were updated, but the cache was not flushed because requests are still running or queued. "
+    "Retract or finish them, then call /flush_cache."
 )
 
 
@@ -42,14 +47,16 @@ class SglangApi:
 
     # --- is it well ---
 
-    async def health(self, _request: Request) -> Response:
+    async def health(self, request: Request) -> Response:
         """GET /health, /health_generate: generates a token and looks for it in intervals of a second, so that it never
-        takes less; 503 when none has come after 20 of them, as while paused."""
+        takes less; 503 when none has come after 20 of them, as while paused. On memory that is released it kills."""
         for _ in range(self.profile.health_looks):
             await asyncio.sleep(self.config.health_seconds)
-            if not self.engine.is_paused:
+            if self.engine.generates():
                 self._well = True
                 return Response()
+            if self.engine.dead:
+                await gone(request.receive)
         self._well = False
         return Response(status_code=503)
 
@@ -74,15 +81,20 @@ class SglangApi:
     async def model(self, request: Request) -> Response:
         """GET /v1/models/{model}"""
         name = request.path_params["model"]
-        if name == self.config.served_model_name:
+        if name == self._model:
             return wire.body(self._card())
         message = f"The model '{name}' does not exist"
         kind = "invalid_request_error"
         error = {"message": message, "type": kind, "param": "model", "code": "model_not_found"}
         return wire.body({"error": error}, 404)
 
+    @property
+    def _model(self) -> str:
+        """The model's name: an update of the weights calls it by their path."""
+        return self.engine.memory.loaded.model or self.config.served_model_name
+
     def _card(self) -> dict[str, Any]:
-        name = self.config.served_model_name
+        name = self._model
         return {
             "id": name,
             "object": "model",
@@ -95,24 +107,27 @@ class SglangApi:
 
     async def model_info(self, _request: Request) -> Response:
         """GET /model_info, /get_model_info"""
-        name = self.config.served_model_name
-        return wire.body(
-            {**_recorded()["model_info"], "model_path": name, "served_model_name": name, "tokenizer_path": name}
-        )
+        return wire.body({**_recorded()["model_info"], **self._names()})
 
     async def server_info(self, _request: Request) -> Response:
         """GET /server_info, /get_server_info"""
-        config, name = self.config, self.config.served_model_name
+        config = self.config
         own = {
-            "model_path": name,
-            "tokenizer_path": name,
-            "served_model_name": name,
+            **self._names(),
             "context_length": config.max_model_len,
             "enable_memory_saver": config.enable_memory_saver,
             "enable_weights_cpu_backup": config.enable_weights_cpu_backup,
             "version": self.profile.version,
         }
         return wire.body({**_recorded()["server_info"], **own})
+
+    def _names(self) -> dict[str, str]:
+        return {
+            "model_path": self._model,
+            "tokenizer_path": self.config.served_model_name,
+            "served_model_name": self._model,
+            "weight_version": self.engine.memory.loaded.version,
+        }
 
     # --- pausing ---
 
@@ -175,6 +190,27 @@ class SglangApi:
         except SchedulerCrash:
             return await self._die(request)
         return wire.body(None)
+
+    async def update_weights_from_disk(self, request: Request) -> Response:
+        """POST /update_weights_from_disk {"model_path": ...}: any path does. It dies where the weights are released."""
+        fields = await _fields(request, "UpdateWeightFromDiskReqInput")
+        model, version = fields.string("model_path"), fields.string("weight_version")
+        aborts, flushes = fields.boolean("abort_all_requests"), fields.boolean("flush_cache", default=True)
+        if "model_path" not in fields.values:
+            fields.missing("model_path")
+        not_null(fields, "string", ["model_path"])
+        fields.check()
+        if aborts:
+            self.engine.abort()
+        try:
+            success = await self.engine.update_weights(model or "", version, flushes)
+        except SchedulerCrash:
+            return await self._die(request)
+        message = _UPDATED if success else _NOT_FLUSHED
+        if success and version is not None:
+            message += f" Weight version updated to {version}."
+        content = {"success": success, "message": message, "num_paused_requests": 0}
+        return wire.body(content, 200 if success else 400)
 
     async def _die(self, request: Request) -> Response:
         self.kill(EngineDeath())

@@ -59,6 +59,7 @@ class SglangCompletions(Completions):
         """Echoes the model's name as it was given."""
         asked = cast("SglangRequest", request)
         asked.reports_cache = self.reports_cache
+        asked.weight_version = self.engine.memory.loaded.version
         return kind(request_id, asked.model, asked)
 
     def room(self, prompt: Prompt) -> int:

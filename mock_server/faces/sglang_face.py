@@ -12,13 +12,16 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from mock_server.config import ServerConfig
+from mock_server.engine.gpu import SimulatedGpu
 from mock_server.engine.sglang import SglangEngine
+from mock_server.engine.sglang_memory import SglangMemory
 from mock_server.engine.stats import EngineStats
 from mock_server.errors import ApiError
 from mock_server.faces.face import Handler, Kill, route
 from mock_server.faces.sglang_api import SglangApi
 from mock_server.faces.sglang_completions import SglangCompletions, SglangGenerate
 from mock_server.faces.sglang_tokenize import SglangTokenize
+from mock_server.faults.schema import EngineDeath
 from mock_server.replies import sglang_wire, wire
 from mock_server.requests.lengths import Limits
 from mock_server.serving.keys import KeyGate
@@ -27,7 +30,7 @@ from mock_server.versions import sglang_profile
 
 
 class SglangFace:
-    """One version of SGLang. Raises ValueError for a profile that is not there."""
+    """One version of SGLang. Raises ValueError for a profile that is not there, or a GPU that is too small."""
 
     errors = sglang_wire.OPENAI_ERRORS
     last_words_s = 0.0
@@ -35,19 +38,24 @@ class SglangFace:
     def __init__(self, config: ServerConfig, kill: Kill) -> None:
         self.config = config
         self.profile = sglang_profile(config.profile)
-        self.engine = SglangEngine(
-            config.tokens_per_second,
-            EngineStats(config.max_model_len),
+        gpu = None
+        if config.gpu_semantics:
+            gpu = SimulatedGpu.of_sglang(config.gpu_memory, config.gpu_memory_utilization, config.weights_memory)
+        memory = SglangMemory(
+            gpu,
             tags=self.profile.memory,
-            memory_saver=config.enable_memory_saver,
-            weights_backup=config.enable_weights_cpu_backup,
+            saver=config.enable_memory_saver,
+            saves_graphs=config.memory_saver_cuda_graph,
+            backup=config.enable_weights_cpu_backup,
         )
+        self.engine = SglangEngine(config.tokens_per_second, EngineStats(config.max_model_len), memory)
+        self.engine.on_crash = lambda: kill(EngineDeath())
         self._api = SglangApi(self.engine, config, self.profile, kill)
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """What memory there is."""
-        return {"memory": self.engine.facts}
+        return {"memory": self.engine.memory.facts}
 
     def gates(self, _paths: frozenset[str]) -> Sequence[Middleware]:
         """The keys; then every web page may call."""
@@ -109,6 +117,7 @@ class SglangFace:
             route("/flush_cache", api.flush_cache, "GET", "POST"),
             route("/release_memory_occupation", api.release, "GET", "POST"),
             route("/resume_memory_occupation", api.resume, "GET", "POST"),
+            route("/update_weights_from_disk", api.update_weights_from_disk, "POST"),
             route("/abort_request", api.abort_request, "POST"),
             route("/pause_generation", api.pause_generation, "POST"),
             route("/continue_generation", api.continue_generation, "POST"),

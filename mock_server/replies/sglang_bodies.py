@@ -15,8 +15,6 @@ from mock_server.replies.writer import Writer
 from mock_server.requests.sglang_reading import SglangRequest
 from mock_server.tokens import END_TOKEN
 
-WEIGHT_VERSION = "default"
-
 
 class SglangWriter(Writer):
     """What the three kinds of answer have in common."""
@@ -39,6 +37,10 @@ class SglangWriter(Writer):
             "completion_tokens_details": None,
         }
 
+    def weight_versions(self, tokens: int) -> list[dict[str, Any]]:
+        """Which weights said which tokens: those that were there when it was asked said all."""
+        return [{"version": self.request.weight_version, "start": 0, "end": tokens}]
+
     def whole(self, choices: Sequence[Choice]) -> Any:
         """The answer in one piece."""
         return {
@@ -46,7 +48,10 @@ class SglangWriter(Writer):
             "object": self.object_name,
             "choices": [self._choice(index, choice) for index, choice in enumerate(choices)],
             "usage": self.usage(choices),
-            "metadata": {"weight_version": WEIGHT_VERSION, "weight_versions": weight_versions(choices[0].tokens)},
+            "metadata": {
+                "weight_version": self.request.weight_version,
+                "weight_versions": self.weight_versions(choices[0].tokens),
+            },
         }
 
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
@@ -198,7 +203,7 @@ class GenerateWriter(SglangWriter):
             "id": self._id(index),
             "finish_reason": finish_reason(choice) if ended else None,
             "prompt_tokens": prompt.tokens,
-            "weight_version": WEIGHT_VERSION,
+            "weight_version": self.request.weight_version,
             "num_retractions": choice.retractions,
         }
         if top is not None:
@@ -207,7 +212,7 @@ class GenerateWriter(SglangWriter):
             meta |= logprobs.generate(choice, top, tokens, texts)
         meta |= {"reasoning_tokens": 0, "completion_tokens": tokens, "cached_tokens": choice.cached_tokens}
         if ended:
-            meta["weight_versions"] = weight_versions(tokens)
+            meta["weight_versions"] = self.weight_versions(tokens)
         cached = {"device": choice.cached_tokens, "host": 0} if choice.cached_tokens else None
         meta |= {"cached_tokens_details": cached, "dp_rank": None}
         if ended:
@@ -235,11 +240,6 @@ def matched_stop(choice: Choice) -> int | str | None:
     if choice.finish_reason != "stop":
         return None
     return END_TOKEN if choice.stop_reason is None else choice.stop_reason
-
-
-def weight_versions(tokens: int) -> list[dict[str, Any]]:
-    """Which weights said which tokens: there are none but the first."""
-    return [{"version": WEIGHT_VERSION, "start": 0, "end": tokens}]
 
 
 def finish_reason(choice: Choice) -> dict[str, Any]:

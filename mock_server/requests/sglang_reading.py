@@ -38,6 +38,8 @@ class SglangRequest(CompletionRequest):
     """/generate: the names of the requests of a batch, where the client gives them."""
     reports_cache: bool = False
     """Whether its usage says how much of its prompts was in the cache: that is not the client's to ask for."""
+    weight_version: str = "default"
+    """What the weights are called that answer it."""
     echoes: bool = False
     """Whether an answer in completions begins with its prompt."""
     logprob_texts: bool = True

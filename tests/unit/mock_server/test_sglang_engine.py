@@ -8,6 +8,7 @@ import pytest
 
 from mock_server.engine.generation import Generation, Plan
 from mock_server.engine.sglang import PauseMode, SglangEngine
+from mock_server.engine.sglang_memory import SglangMemory
 from mock_server.errors import SchedulerCrash
 
 TEN = Plan(b"0123456789", 11, "stop")
@@ -17,7 +18,7 @@ ALL = {"kv_cache", "weights", "cuda_graph"}
 @pytest.fixture
 def engine() -> SglangEngine:
     """One token a second, and no clock: time passes by `step`."""
-    return SglangEngine(tokens_per_second=1, memory_saver=True)
+    return SglangEngine(tokens_per_second=1, memory=SglangMemory(saver=True))
 
 
 def submitted(engine: SglangEngine, name: str = "a") -> Generation:
@@ -143,23 +144,23 @@ class TestMemory:
         ("saver", "backup", "lost"), [(False, False, False), (True, False, True), (True, True, False)]
     )
     def test_whether_the_weights_come_back(self, saver: bool, backup: bool, lost: bool) -> None:
-        engine = SglangEngine(memory_saver=saver, weights_backup=backup)
+        engine = SglangEngine(memory=SglangMemory(saver=saver, backup=backup))
         engine.release(["kv_cache"])
-        assert engine.facts["weights_lost"] is False
+        assert engine.memory.facts["weights_lost"] is False
         engine.release(["weights"])
         engine.reclaim(["weights", "kv_cache"])
-        assert engine.facts == {
+        assert engine.memory.facts == {
             "memory_saver": saver,
             "weights_backup": backup,
             "released": [],
             "weights_lost": lost,
         }
-        engine.wake_up()
-        assert engine.facts["weights_lost"] is False
+        engine.reset()
+        assert engine.memory.facts["weights_lost"] is False
 
     async def test_a_restart_is_a_new_process(self, engine: SglangEngine) -> None:
         engine.release(None)
         await engine.pause_generation(PauseMode.IN_PLACE)
         engine.die()
         engine.restart()
-        assert (engine.asleep, engine.is_paused, engine.dead, engine.weights_lost) == (set(), False, False, False)
+        assert (engine.asleep, engine.is_paused, engine.dead, engine.memory.lost) == (set(), False, False, False)
