@@ -89,7 +89,9 @@ class Engine:
     @property
     def _runs_unmapped(self) -> bool:
         """Whether to run now is to compute on memory that sleeps, and deadly."""
-        return self.rules.dies_on_unmapped and bool(self.asleep) and self.scheduling is not Scheduling.PAUSED_ALL
+        return (
+            self.rules.dies_on_unmapped and bool(self.memory.unmapped) and self.scheduling is not Scheduling.PAUSED_ALL
+        )
 
     @property
     def running(self) -> int:
@@ -251,10 +253,10 @@ class Engine:
 
     def load_weights(self) -> None:
         """Write the model's weights, which a sleep at level 2 has thrown away. Kills where they are not mapped."""
-        if "weights" in self.asleep and self.rules.dies_on_unmapped:
+        if self.rules.dies_on_unmapped and "weights" in self.memory.unmapped:
             self.on_crash()
-        elif self.memory.gpu:
-            self.memory.gpu.load_weights()
+        else:
+            self.memory.load_weights()
 
     def wake_up(self, tags: Sequence[str] | None = None) -> None:
         """Wake the memory named by `tags` (None: all of it); run again once nothing sleeps, or sooner by the rules.
@@ -270,6 +272,12 @@ class Engine:
             self.sleep_level = None
         if self.rules.sleep_pauses and (self.rules.wakes_at_once or not self.asleep):
             self.resume()
+
+    def reset(self) -> None:
+        """For tests: all of it awake, loaded and running, and nobody else on the GPU."""
+        self.memory.reset()
+        self.sleep_level = None
+        self.resume()
 
     # --- time ---
 

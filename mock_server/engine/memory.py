@@ -23,6 +23,11 @@ class Memory:
         self.asleep: set[str] = set()
 
     @property
+    def unmapped(self) -> Collection[str]:
+        """The parts that nothing can be computed on."""
+        return self.asleep
+
+    @property
     def weights_lost(self) -> bool:
         """Whether whoever computes now computes with garbage."""
         return self.gpu is not None and self.gpu.weights_lost
@@ -66,6 +71,19 @@ class Memory:
         for tag in wanted:
             if wanted.count(tag) > 1:
                 raise EngineCallError("wake_up", repr(tag))
+
+    def load_weights(self) -> None:
+        """Write the model's weights where they are mapped."""
+        if self.gpu:
+            self.gpu.load_weights()
+
+    def reset(self) -> None:
+        """All of it awake and loaded, and nobody else on the GPU."""
+        if self.gpu:
+            self.gpu.claim({})
+            self.gpu.map(self.gpu.parts)
+        self.load_weights()
+        self.asleep.clear()
 
     def stop(self) -> None:
         """The engine's process has ended."""

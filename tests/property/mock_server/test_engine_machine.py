@@ -125,7 +125,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.generations: list[Generation] = []
         self.tasks: list[asyncio.Task[None]] = []
 
-    @initialize(name=st.sampled_from(names()), on_gpu=st.booleans())
+    @initialize(name=st.sampled_from(names("vllm")), on_gpu=st.booleans())
     def start(self, name: str, on_gpu: bool) -> None:
         rules, gpu = profile(name).engine, None
         if on_gpu:
