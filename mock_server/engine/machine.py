@@ -99,6 +99,11 @@ class Engine:
         """Choices that wait for the engine to wake or to be resumed."""
         return sum(generation.unfinished for generation in list(self._waiting))
 
+    @property
+    def shown_running(self) -> int:
+        """`running` as the metric has it: it moves with engine steps only, so what lost its place still counts."""
+        return self.running + sum(generation.unfinished for generation in list(self._waiting) if generation.spoke)
+
     def snapshot(self) -> Snapshot:
         """The state now, in so few words that it costs nothing to keep one with every request."""
         return Snapshot(
@@ -215,11 +220,18 @@ class Engine:
         self.sleep_level = level
 
     def release_kv_cache_memory(self) -> None:
-        """Give the KV cache back. Always raises EngineCallError: without a pause, and with one for want of a GPU."""
-        if not self.is_paused:
-            reason = "release_kv_cache_memory() requires a completed pause first"
-            raise EngineCallError("release_kv_cache_memory", reason)
-        raise WorkerError("release_kv_cache_memory", "Selective discard is not supported on CPU.")
+        """Give the KV cache back. Always raises EngineCallError: there is no GPU.
+
+        On an engine that is paused, idle and not asleep the cache counts as asleep then all the same, as on a real one.
+        """
+        method = "release_kv_cache_memory"
+        if not self.is_paused or not self._idle.is_set():
+            raise EngineCallError(method, f"{method}() requires a completed pause first")
+        if self.asleep:
+            raise EngineCallError(method, f"{method}() requires all executor memory to be resident")
+        self.reset_prefix_cache(reset_running=True)
+        self.asleep = {"kv_cache"}
+        raise WorkerError(method, "Selective discard is not supported on CPU.")
 
     def wake_up(self, tags: Sequence[str] | None = None) -> None:
         """Wake the memory named by `tags` (None: all of it); run again once nothing sleeps.
@@ -237,10 +249,10 @@ class Engine:
         wanted = list(self.asleep) if tags is None else tags
         if not self.asleep.issuperset(wanted):
             return
-        self.asleep.difference_update(wanted)
         for tag in wanted:
-            if wanted.count(tag) > 1:
+            if tag not in self.asleep:
                 raise EngineCallError("wake_up", repr(tag))
+            self.asleep.remove(tag)
 
     # --- time ---
 
@@ -322,9 +334,9 @@ class Engine:
         generation.spoke = now
 
     def _settle(self) -> None:
-        """Tell those who wait for idleness, and the clock whether there is anything to do."""
+        """Tell those who wait for idleness, and the clock whether there is anything to do. What is frozen is idle."""
         frozen = self.scheduling is Scheduling.PAUSED_ALL
-        _set(self._idle, not self._running)
+        _set(self._idle, not self._running or frozen)
         _set(self._busy, bool(self._running) and not frozen)
 
 
