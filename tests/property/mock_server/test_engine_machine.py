@@ -62,6 +62,20 @@ class EngineMachine(RuleBasedStateMachine):
     def pause(self, mode: str, clear: bool) -> None:
         self.start(self.engine.pause(Mode(mode), clear), self.model.pause(mode, clear))
 
+    # Left to chance, something seldom runs that could be waited for, and seldom is anything done meanwhile.
+    @precondition(lambda self: self.model.running)
+    @rule(level=st.sampled_from([0, 1, 2]))
+    def drain(self, level: int) -> None:
+        self.sleep(level, "wait")
+
+    @precondition(lambda self: self.model.drains)
+    @rule(clear=st.none() | st.booleans())
+    def disturb_the_drain(self, clear: bool | None) -> None:
+        if clear is None:
+            self.wake_up(None)
+        else:
+            self.pause("keep", clear)
+
     def start(self, call: Coroutine[object, object, None], pause: Pause) -> None:
         self.pauses.append((self.loop.create_task(call), pause))
         self.let_tasks_run()
