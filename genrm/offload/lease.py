@@ -78,7 +78,7 @@ class Offload:
         self._warden: asyncio.Task[None] | None = None
         self._transition: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
-        """Of the last transition."""
+        """Of the last transition, if it was to wake the judge."""
         self._said = ""
 
     def awake(self) -> Lease:
@@ -206,7 +206,8 @@ class Offload:
                 await self._wake(servers, finish_sleep=duty is Duty.FINISH_AND_WAKE)
                 phase = Phase.AWAKE
         except (JudgeError, OffloadError) as error:
-            self._failure = error
+            if duty is not Duty.SLEEP:  # who waits for the judge to wake can do without a sleep before that
+                self._failure = error
             self._say(error)
         finally:
             self._ledger.send("done", phase)
