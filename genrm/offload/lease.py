@@ -210,7 +210,8 @@ class Offload:
                 self._failure = error
             self._say(error)
         finally:
-            self._ledger.send("done", phase)
+            if self._transition is asyncio.current_task():  # else the ledger would take it for the successor's end
+                self._ledger.send("done", phase)
 
     async def _wake(self, servers: Servers, finish_sleep: bool) -> None:
         began = time.monotonic()
