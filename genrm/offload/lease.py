@@ -33,6 +33,8 @@ _POLL_SECONDS = 0.02
 """How often a process that waits for another one's transition looks."""
 _LOOK_SECONDS = 1.0
 """How often a process looks whether the judge is what the ledger says, while it waits for replies."""
+_LOOK_PATIENCE = 5.0
+"""A look that takes longer is given up: signs of life must go on, or its leases are taken from this process."""
 _IDLE_LOOKS = 5
 """One look in so many while nobody needs the judge."""
 
@@ -235,7 +237,8 @@ class Offload:
                 if time.monotonic() - looked >= _LOOK_SECONDS:
                     looked, ticks = time.monotonic(), ticks + 1
                     if self._ledger.leases or ticks % _IDLE_LOOKS == 0:
-                        await self._compare(answer)
+                        with anyio.move_on_after(_LOOK_PATIENCE):
+                            await self._compare(answer)
             except (JudgeError, OffloadError) as error:
                 self._say(error)
 
