@@ -74,7 +74,9 @@ class SharedLedger:
 
     async def _flush(self) -> None:
         while self._queue:
-            batch, self._queue, self._untold = self._untold + self._queue, [], []
+            # Who was cancelled before it was asked for needs no lease, and this loop may have left by the answer.
+            queue = [item for item in self._queue if not (item[0].name == "acquire" and item[1].cancelled())]
+            batch, self._queue, self._untold = self._untold + queue, [], []
             # Signs of life first: their number of leases is that before any call of this batch.
             batch.sort(key=lambda item: item[0].name != "beat")
             calls = [call._replace(arguments=(self.leases,)) if call.name == "beat" else call for call, _ in batch]
