@@ -147,6 +147,9 @@ class Ledger:
     def apply(self, call: Call, now: float) -> Answer:
         """Do what is called for at the time `now`, in seconds since 1970."""
         self._now = now
+        if not self.state.since:
+            # A new ledger, perhaps in the place of one that was lost: all who have leases are heard before it acts.
+            self.state.since = self.state.idle_since = now
         entry = self.state.entries.setdefault(call.holder.key, Entry(holder=call.holder, beat=now))
         entry.beat = now
         operation: Callable[..., Answer] = getattr(self, f"_{call.name}")
