@@ -206,6 +206,8 @@ class Ledger:
     def _beat(self, me: Entry, leases: int) -> Answer:
         """A sign of life, with the number of leases that the holder knows of: a ledger may have been lost."""
         me.leases = leases
+        if leases and self.state.phase in (Phase.UNKNOWN, Phase.ASLEEP):
+            return self._need(me)  # it slept while these leases were not known
         return self._answer(self._sleep_if_time(me))
 
     def _distrust(self, me: Entry, awake: bool) -> Answer:
