@@ -55,6 +55,8 @@ class Holder(BaseModel, frozen=True):
             )
         except psutil.NoSuchProcess:
             return False
+        except psutil.AccessDenied:
+            return None
 
 
 def _started(process: psutil.Process) -> float:
