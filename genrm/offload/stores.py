@@ -7,8 +7,8 @@ killed meanwhile.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import hashlib
+import os
 import sqlite3
 import sys
 import tempfile
@@ -160,7 +160,8 @@ def open_store(kind: str, urls: Sequence[str], folder: str, policy: Policy) -> S
     name = hashlib.sha256(" ".join(known_as).encode()).hexdigest()[:16]
     if kind == "ray" or (kind == "auto" and _in_ray()):
         return RayStore(name, policy)
-    home = Path(folder) if folder else Path(tempfile.gettempdir(), f"genrm-{getpass.getuser()}")
+    # Not by name: a container's user may have none, and a process may be told another one (LOGNAME).
+    home = Path(folder) if folder else Path(tempfile.gettempdir(), f"genrm-{os.getuid()}")
     return FileStore(home / f"offload-{_FORMAT}-{name}.sqlite", policy)
 
 
