@@ -52,6 +52,8 @@ class FileStore:
         self.path = path
         self._policy = policy
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        """Which file the connection is to."""
         # SQLite waits for its lock in this thread, not in the event loop.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="genrm-ledger")
 
@@ -66,7 +68,7 @@ class FileStore:
 
     def _apply(self, calls: Sequence[Call]) -> list[Answer]:
         try:
-            connection = self._connection = self._connection or self._open()
+            connection = self._opened()
             with connection:  # commits, or rolls back
                 connection.execute("BEGIN IMMEDIATE")
                 row = connection.execute("SELECT state FROM ledger").fetchone()
@@ -81,13 +83,25 @@ class FileStore:
             ) from None
         return answers
 
-    def _open(self) -> sqlite3.Connection:
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection and self._identity() != self._file:
+            self._close()  # somebody has removed the file: the others meet in a new one
+        if self._connection:
+            return self._connection
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection = self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        self._file = self._identity()
         # What a crash of the whole machine would lose, its reboot has made void.
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("CREATE TABLE IF NOT EXISTS ledger (only INTEGER PRIMARY KEY CHECK (only = 0), state TEXT)")
         return connection
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _close(self) -> None:
         if self._connection:
