@@ -147,6 +147,7 @@ class Ledger:
     def apply(self, call: Call, now: float) -> Answer:
         """Do what is called for at the time `now`, in seconds since 1970."""
         self._now = now
+        self._remember_no_future()
         if not self.state.since:
             # A new ledger, perhaps in the place of one that was lost: all who have leases are heard before it acts.
             self.state.since = self.state.idle_since = now
@@ -256,6 +257,15 @@ class Ledger:
         return self._answer()
 
     # --- the rules ---
+
+    def _remember_no_future(self) -> None:
+        """A clock that was set back must not make everybody wait until it is again what it was."""
+        state = self.state
+        state.since, state.idle_since, state.reaped = (
+            min(moment, self._now) for moment in (state.since, state.idle_since, state.reaped)
+        )
+        for entry in state.entries.values():
+            entry.beat = min(entry.beat, self._now)
 
     @property
     def _in_transition(self) -> bool:
