@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
 
-from genrm.errors import JudgeError, JudgeTimeout, OffloadError, OffloadRefused
+from genrm.errors import JudgeError, JudgeTimeout, JudgeUnreachable, OffloadError, OffloadRefused
 from genrm.offload.servers import Control, Seen, until
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class VllmServer:
                     await self.reload()
             if rules.pause and not rules.sleep_drains:
                 await self._post("/resume")
-        await until(lambda: self._is(Seen.AWAKE), ASLEEP_SECONDS, "was told to wake up and did not", self.url)
+        await until(self._is_awake, ASLEEP_SECONDS, "was told to wake up and did not", self.url)
 
     async def reload(self) -> None:
         """Load the weights again from where they came."""
@@ -153,6 +153,12 @@ class VllmServer:
 
     async def _is_there(self) -> bool:
         return await self.look() is not Seen.GONE
+
+    async def _is_awake(self) -> bool:
+        seen = await self.look()
+        if seen is Seen.GONE:
+            raise JudgeUnreachable(self.url, "it was woken, and is gone")
+        return seen is Seen.AWAKE
 
     async def _is(self, seen: Seen) -> bool:
         return await self.look() is seen
