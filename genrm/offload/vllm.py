@@ -6,16 +6,16 @@ import logging
 import re
 from dataclasses import dataclass
 
+import anyio
 from packaging.version import InvalidVersion, Version
 
 from genrm.errors import JudgeError, JudgeTimeout, JudgeUnreachable, OffloadError, OffloadRefused
-from genrm.offload.servers import Control, Seen, until
+from genrm.offload.servers import AGAIN_SECONDS, Control, Seen, until
 
 logger = logging.getLogger(__name__)
 
 ASLEEP_SECONDS = 30.0
 """From the answer to /sleep until it is seen asleep."""
-_RETRY_WAKE_SECONDS = 1.0
 NO_DEV_MODE = (
     "{url} has no /is_sleeping, so it cannot be put to sleep. Start vLLM with VLLM_SERVER_DEV_MODE=1 in its "
     "environment and --enable-sleep-mode, or set GENRM_USE_OFFLOAD=0"
@@ -130,14 +130,12 @@ class VllmServer:
 
     async def _wake_up(self, query: str) -> None:
         """Wake up; again where that fails, as it does while training still has the memory."""
-
-        async def woken() -> bool:
-            response = await self._control.call("POST", "/wake_up" + query)
-            if response.status_code != 200:
-                logger.warning("%s did not wake up: HTTP %d %s", self.url, response.status_code, response.text[:200])
-            return response.status_code == 200
-
-        await until(woken, float("inf"), "", self.url)
+        said = ""
+        while (response := await self._control.call("POST", "/wake_up" + query)).status_code != 200:
+            if response.text != said:
+                said = response.text
+                logger.warning("%s did not wake up: HTTP %d %s", self.url, response.status_code, said[:200])
+            await anyio.sleep(AGAIN_SECONDS)
 
     async def _post(self, path: str, seconds: float = 60.0) -> None:
         response = await self._control.call("POST", path, seconds)
