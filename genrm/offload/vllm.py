@@ -162,9 +162,9 @@ class VllmServer:
         return await self.look() is seen
 
     async def _is_idle(self) -> bool:
-        page = (await self._control.call("GET", "/metrics")).text
+        page = (await self._control.call("GET", "/metrics")).text  # an error's page has no counts
         counts = re.findall(r"^vllm:num_requests_running(?:\{[^}]*\})? ([0-9.e+]+)", page, re.MULTILINE)
-        return all(float(count) == 0 for count in counts)
+        return bool(counts) and all(float(count) == 0 for count in counts)
 
     async def _flag(self, name: str) -> bool | None:
         """What GET /is_sleeping or /is_paused says; None where there is none."""
