@@ -86,7 +86,7 @@ class VllmServer:
             await self._drained_sleep()
         else:
             if rules.pause:
-                await self._post("/pause?" + rules.pause, self._drain_seconds)
+                await self._drained_pause(rules.pause)
             await until(self._is_idle, self._drain_seconds, "requests of others did not finish", self.url)
             await self._post(f"/sleep?level={self._level}")
         await until(lambda: self._is(Seen.ASLEEP), ASLEEP_SECONDS, "was told to sleep and did not", self.url)
@@ -127,6 +127,13 @@ class VllmServer:
             # Ours are done, so these are strangers'; ending them lets the first call go on, too.
             logger.warning("%s: requests of others did not finish in %g s; aborted", self.url, self._drain_seconds)
             await self._post(path + "abort", self._drain_seconds)
+
+    async def _drained_pause(self, query: str) -> None:
+        try:
+            await self._post("/pause?" + query, self._drain_seconds)
+        except JudgeTimeout:
+            logger.warning("%s: requests of others did not finish in %g s; aborted", self.url, self._drain_seconds)
+            await self._post("/pause")  # without a query it aborts
 
     async def _wake_up(self, query: str) -> None:
         """Wake up; again where that fails, as it does while training still has the memory."""
