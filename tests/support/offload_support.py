@@ -12,7 +12,7 @@ from genrm.offload.ledger import Answer, Call, Ledger, Phase, Policy, State
 from genrm.offload.memory import MemoryWatch
 from genrm.offload.servers import Seen
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 """Seconds; for a machine that has come to a halt."""
 
 

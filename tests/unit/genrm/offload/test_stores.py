@@ -167,9 +167,7 @@ async def entries(store: FileStore) -> dict[str, object]:
     return dict(state.entries)
 
 
-async def test_a_file_that_is_removed_while_it_is_used_is_made_anew_for_all(
-    tmp_path: Path, file_store: Stores
-) -> None:
+async def test_a_file_that_is_removed_while_it_is_used_is_made_anew_for_all(tmp_path: Path, file_store: Stores) -> None:
     one, two = file_store(tmp_path / "a"), file_store(tmp_path / "a")
     await acquired(one)
     assert await leases(two) == 1
