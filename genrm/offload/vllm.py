@@ -133,6 +133,7 @@ class VllmServer:
             await self._post("/pause?" + query, self._drain_seconds)
         except JudgeTimeout:
             logger.warning("%s: requests of others did not finish in %g s; aborted", self.url, self._drain_seconds)
+            await self._post("/resume")  # what is paused cannot be paused in another way
             await self._post("/pause")  # without a query it aborts
 
     async def _wake_up(self, query: str) -> None:
