@@ -109,7 +109,7 @@ class VllmServer:
                     await self.reload()
             if rules.pause and not rules.sleep_drains:
                 await self._post("/resume")
-        await until(self._is_awake, ASLEEP_SECONDS, "was told to wake up and did not", self.url)
+        await until(lambda: self._is(Seen.AWAKE), ASLEEP_SECONDS, "was told to wake up and did not", self.url)
 
     async def reload(self) -> None:
         """Load the weights again from where they came."""
@@ -160,14 +160,11 @@ class VllmServer:
     async def _is_there(self) -> bool:
         return await self.look() is not Seen.GONE
 
-    async def _is_awake(self) -> bool:
+    async def _is(self, wanted: Seen) -> bool:
         seen = await self.look()
-        if seen is Seen.GONE:
-            raise JudgeUnreachable(self.url, "it was woken, and is gone")
-        return seen is Seen.AWAKE
-
-    async def _is(self, seen: Seen) -> bool:
-        return await self.look() is seen
+        if seen is Seen.GONE:  # and if it comes back, it will not be what it was told to be
+            raise JudgeUnreachable(self.url, f"it was to be {wanted.value}, and is gone")
+        return seen is wanted
 
     async def _is_idle(self) -> bool:
         page = (await self._control.call("GET", "/metrics")).text  # an error's page has no counts
