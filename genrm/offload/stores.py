@@ -114,7 +114,7 @@ class RayStore:
 
     Args:
         name: of the judge.
-        policy: when the judge may sleep; the first one's counts.
+        policy: when the judge may sleep; for the calls of this store.
     """
 
     def __init__(self, name: str, policy: Policy) -> None:
@@ -131,7 +131,7 @@ class RayStore:
                 # It waits for the cluster.
                 self._actor = await asyncio.get_running_loop().run_in_executor(None, self._find)
             try:
-                answers: list[Answer] = await asyncio.wrap_future(self._actor.apply.remote(list(calls)).future())
+                answers: list[Answer] = await asyncio.wrap_future(self._call(calls))
                 return answers
             except ray.exceptions.RayActorError as error:
                 # Its node is gone, and what it knew; signs of life tell the next one.
@@ -144,21 +144,28 @@ class RayStore:
         """As `Store.aclose`."""
         self._actor = None
 
+    def _call(self, calls: Sequence[Call]) -> Any:
+        return self._actor.apply.remote(list(calls), self._policy).future()
+
     def _find(self) -> Any:
         import ray
 
         options = {"name": self._name, "namespace": "genrm", "get_if_exists": True, "lifetime": "detached"}
-        return ray.remote(_RayLedger).options(num_cpus=0, max_restarts=-1, **options).remote(self._policy)
+        return ray.remote(_RayLedger).options(num_cpus=0, max_restarts=-1, **options).remote()
 
 
 class _RayLedger:
-    """The actor: one ledger in memory. Ray runs its calls one after the other."""
+    """The actor: one ledger in memory. Ray runs its calls one after the other.
 
-    def __init__(self, policy: Policy) -> None:
-        self._ledger = Ledger(policy, State())
+    It outlives its users, so that it takes no policy from the first of them.
+    """
 
-    def apply(self, calls: Sequence[Call]) -> list[Answer]:
-        return [self._ledger.apply(call, time.time()) for call in calls]
+    def __init__(self) -> None:
+        self._state = State()
+
+    def apply(self, calls: Sequence[Call], policy: Policy) -> list[Answer]:
+        ledger = Ledger(policy, self._state)
+        return [ledger.apply(call, time.time()) for call in calls]
 
 
 def open_store(kind: str, urls: Sequence[str], folder: str, policy: Policy) -> Store:
