@@ -124,12 +124,12 @@ class RayStore:
 
     async def apply(self, calls: Sequence[Call]) -> list[Answer]:
         """As `Store.apply`."""
-        import ray
-
         for attempt in (1, 2):
             if self._actor is None:
                 # It waits for the cluster.
                 self._actor = await asyncio.get_running_loop().run_in_executor(None, self._find)
+            import ray
+
             try:
                 answers: list[Answer] = await asyncio.wrap_future(self._call(calls))
                 return answers
@@ -138,6 +138,8 @@ class RayStore:
                 self._actor = None
                 if attempt == 2:
                     raise OffloadError(f"the Ray actor that keeps the ledger is gone: {error}") from None
+            except ray.exceptions.RayError as error:
+                raise OffloadError(f"the Ray actor that keeps the ledger cannot be asked: {error}") from None
         raise AssertionError
 
     async def aclose(self) -> None:
@@ -148,6 +150,12 @@ class RayStore:
         return self._actor.apply.remote(list(calls), self._policy).future()
 
     def _find(self) -> Any:
+        # Ray would start a cluster of its own for one who is not connected, and nobody else would be in it.
+        if not _in_ray():
+            raise OffloadError(
+                "GENRM_OFFLOAD_LEDGER was 'ray', and this process is not connected to a Ray cluster (ray.init): it "
+                "cannot see who needs the judge awake. Connect it, or set file for all that use this judge"
+            )
         import ray
 
         options = {"name": self._name, "namespace": "genrm", "get_if_exists": True, "lifetime": "detached"}
