@@ -49,10 +49,7 @@ class Holder(BaseModel, frozen=True):
         try:
             process = psutil.Process(self.pid)
             # A killed worker stays a zombie until its parent looks.
-            return (
-                abs(_started(process) - self.started) < _START_TOLERANCE
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
+            return abs(_started(process) - self.started) < _START_TOLERANCE and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
         except psutil.AccessDenied:
