@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio
 from packaging.version import InvalidVersion, Version
 
-from genrm.errors import JudgeError, JudgeTimeout, JudgeUnreachable, OffloadError, OffloadRefused
+from genrm.errors import JudgeError, JudgeOverloaded, JudgeTimeout, JudgeUnreachable, OffloadError, OffloadRefused
 from genrm.offload.servers import AGAIN_SECONDS, Control, Seen, until
 
 logger = logging.getLogger(__name__)
@@ -152,6 +152,8 @@ class VllmServer:
 
     async def _rules(self) -> Rules:
         response = await self._control.call("GET", "/version")
+        if response.status_code >= 500:
+            raise JudgeOverloaded(f"{self.url}/version", f"HTTP {response.status_code}", status=response.status_code)
         try:
             return Rules.of(str(response.json()["version"]))
         except (ValueError, KeyError, TypeError):
