@@ -56,7 +56,9 @@ async def drills(given: argparse.Namespace, console: Console) -> list[Report]:
 
 def table_of(reports: list[Report]) -> Table:
     """One line a drill."""
-    table = Table(*_COLUMNS.split(" "))
+    table = Table()
+    for name in _COLUMNS.split(" "):
+        table.add_column(name, no_wrap=True)
     for report in reports:
         plan = report.plan
         table.add_row(
