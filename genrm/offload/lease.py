@@ -20,7 +20,7 @@ from typing import Protocol
 
 import anyio
 
-from genrm.errors import JudgeError, JudgeTimeout, OffloadError
+from genrm.errors import GenRMError, JudgeError, JudgeTimeout, OffloadError
 from genrm.offload.ledger import Answer, Duty, Phase
 from genrm.offload.memory import MemoryWatch
 from genrm.offload.servers import Seen, Servers
@@ -207,7 +207,7 @@ class Offload:
             else:
                 await self._wake(servers, finish_sleep=duty is Duty.FINISH_AND_WAKE)
                 phase = Phase.AWAKE
-        except (JudgeError, OffloadError) as error:
+        except Exception as error:  # of whatever kind: who waits must not wait for ever
             if duty is not Duty.SLEEP:  # who waits for the judge to wake can do without a sleep before that
                 self._failure = error
             self._say(error)
@@ -239,14 +239,15 @@ class Offload:
                     if self._ledger.leases or ticks % _IDLE_LOOKS == 0:
                         with anyio.move_on_after(_LOOK_PATIENCE):
                             await self._compare(answer)
-            except (JudgeError, OffloadError) as error:
+            except Exception as error:  # of whatever kind: signs of life must go on
                 self._say(error)
 
     def _say(self, error: Exception) -> None:
         """Log an error; what is tried again every second and fails again is said once."""
         if str(error) != self._said:
             self._said = str(error)
-            logger.log(logging.ERROR if isinstance(error, OffloadError) else logging.WARNING, "%s", error)
+            level = logging.WARNING if isinstance(error, JudgeError) else logging.ERROR
+            logger.log(level, "%s", error, exc_info=None if isinstance(error, GenRMError) else error)
 
     async def _compare(self, answer: Answer) -> None:
         """A stranger may have put the judge to sleep, so that our requests hang; or it was restarted, and is awake."""

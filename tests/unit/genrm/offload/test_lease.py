@@ -284,6 +284,27 @@ async def test_the_warden_outlives_what_it_cannot_do(caplog: pytest.LogCaptureFi
     await offload.aclose()
 
 
+async def test_what_nobody_thought_of_is_raised_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Rather than waited for until the end of time by all, with a dead warden."""
+    store, judge = MemoryStore(), FakeJudge(Seen.ASLEEP)
+    judge.errors["wake"] = [RecursionError("who would have thought")]
+    judge.gates["wake"] = asyncio.Event()
+    offload = an_offload(store, judge)
+    waiting = asyncio.create_task(offload._acquire())
+    await eventually(lambda: judge.told)
+    judge.gates["wake"].set()
+    with pytest.raises(RecursionError):
+        await waiting
+    async with offload.awake():
+        judge.errors["look"] = [RecursionError("nor of this")]
+        await eventually(lambda: not judge.errors["look"])
+        before = store.count("beat")
+        await eventually(lambda: store.count("beat") > before + 1)
+    assert "who would have thought" in caplog.text
+    assert "Traceback" in caplog.text
+    await offload.aclose()
+
+
 class TestAFailingLedger:
     async def test_callers_are_told_and_it_recovers(self) -> None:
         store, judge = MemoryStore(), FakeJudge()
