@@ -159,6 +159,7 @@ class Judge:
                 verdict = Verdict(None, Reason.TIMEOUT)
                 asking.failure = self._overtime(asking)
             except JudgeError as error:
+                asking.failure = error  # it may not have come to a request: the judge did not wake
                 verdict = Verdict(None, _reason_of(error))
             if verdict.value is None:
                 self._log_no_verdict(verdict.reason, asking)

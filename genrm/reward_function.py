@@ -59,13 +59,14 @@ async def compute_score(
         OffloadError: with USE_OFFLOAD, the judge cannot be woken, or is awake and answers garbage.
     """
     judge = _judge_for(kwargs, reward_router_address, reward_model_tokenizer)
-    sample = Sample.from_verl(data_source, solution_str, ground_truth, extra_info)
-    if sample.is_validation:
-        return await _score(judge, sample)
+    counts = True
     try:
+        sample = Sample.from_verl(data_source, solution_str, ground_truth, extra_info)
+        counts = not sample.is_validation
         return await _score(judge, sample)
     finally:
-        await judge.scored()  # whatever became of it: the batch has one less to come
+        if counts:
+            await judge.scored()  # whatever became of it: the batch has one less to come
 
 
 async def _score(judge: Judge, sample: Sample) -> Record:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import psutil
 from pydantic import BaseModel
 
-# The system's clock may be set while a process runs, which moves its reported start by as much.
+# Both times are reckoned from clock ticks, and the clock may be set between asking for one and the other.
 _START_TOLERANCE = 2.0
 
 
@@ -21,7 +21,8 @@ class Holder(BaseModel, frozen=True):
     Attributes:
         host: where pids mean the same: a boot of a machine, and its pid namespace (a container has its own).
         pid: of the process.
-        started: when the process started, in seconds since 1970; pids are used again.
+        started: when the process started, in seconds since the system did; pids are used again. Since 1970 would not
+            do: the system reckons that from the boot, so that it moves when the clock is set.
         serial: tells the loops of a process apart.
     """
 
@@ -34,7 +35,7 @@ class Holder(BaseModel, frozen=True):
     def here(cls) -> Holder:
         """A new one for the running process."""
         pid = os.getpid()
-        return cls(host=_host(), pid=pid, started=psutil.Process(pid).create_time(), serial=uuid4().hex)
+        return cls(host=_host(), pid=pid, started=_started(psutil.Process(pid)), serial=uuid4().hex)
 
     @property
     def key(self) -> str:
@@ -48,12 +49,15 @@ class Holder(BaseModel, frozen=True):
         try:
             process = psutil.Process(self.pid)
             # A killed worker stays a zombie until its parent looks.
-            return (
-                abs(process.create_time() - self.started) < _START_TOLERANCE
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
+            return abs(_started(process) - self.started) < _START_TOLERANCE and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
+        except psutil.AccessDenied:
+            return None
+
+
+def _started(process: psutil.Process) -> float:
+    return process.create_time() - psutil.boot_time()
 
 
 @cache

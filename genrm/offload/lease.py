@@ -20,7 +20,7 @@ from typing import Protocol
 
 import anyio
 
-from genrm.errors import JudgeError, JudgeTimeout, OffloadError
+from genrm.errors import GenRMError, JudgeError, JudgeTimeout, OffloadError
 from genrm.offload.ledger import Answer, Duty, Phase
 from genrm.offload.memory import MemoryWatch
 from genrm.offload.servers import Seen, Servers
@@ -33,6 +33,8 @@ _POLL_SECONDS = 0.02
 """How often a process that waits for another one's transition looks."""
 _LOOK_SECONDS = 1.0
 """How often a process looks whether the judge is what the ledger says, while it waits for replies."""
+_LOOK_PATIENCE = 5.0
+"""A look that takes longer is given up: signs of life must go on, or its leases are taken from this process."""
 _IDLE_LOOKS = 5
 """One look in so many while nobody needs the judge."""
 
@@ -78,7 +80,7 @@ class Offload:
         self._warden: asyncio.Task[None] | None = None
         self._transition: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
-        """Of the last transition."""
+        """Of the last transition, if it was to wake the judge."""
         self._said = ""
 
     def awake(self) -> Lease:
@@ -205,11 +207,13 @@ class Offload:
             else:
                 await self._wake(servers, finish_sleep=duty is Duty.FINISH_AND_WAKE)
                 phase = Phase.AWAKE
-        except (JudgeError, OffloadError) as error:
-            self._failure = error
+        except Exception as error:  # of whatever kind: who waits must not wait for ever
+            if duty is not Duty.SLEEP:  # who waits for the judge to wake can do without a sleep before that
+                self._failure = error
             self._say(error)
         finally:
-            self._ledger.send("done", phase)
+            if self._transition is asyncio.current_task():  # else the ledger would take it for the successor's end
+                self._ledger.send("done", phase)
 
     async def _wake(self, servers: Servers, finish_sleep: bool) -> None:
         began = time.monotonic()
@@ -233,15 +237,17 @@ class Offload:
                 if time.monotonic() - looked >= _LOOK_SECONDS:
                     looked, ticks = time.monotonic(), ticks + 1
                     if self._ledger.leases or ticks % _IDLE_LOOKS == 0:
-                        await self._compare(answer)
-            except (JudgeError, OffloadError) as error:
+                        with anyio.move_on_after(_LOOK_PATIENCE):
+                            await self._compare(answer)
+            except Exception as error:  # of whatever kind: signs of life must go on
                 self._say(error)
 
     def _say(self, error: Exception) -> None:
         """Log an error; what is tried again every second and fails again is said once."""
         if str(error) != self._said:
             self._said = str(error)
-            logger.log(logging.ERROR if isinstance(error, OffloadError) else logging.WARNING, "%s", error)
+            level = logging.WARNING if isinstance(error, JudgeError) else logging.ERROR
+            logger.log(level, "%s", error, exc_info=None if isinstance(error, GenRMError) else error)
 
     async def _compare(self, answer: Answer) -> None:
         """A stranger may have put the judge to sleep, so that our requests hang; or it was restarted, and is awake."""

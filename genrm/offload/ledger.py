@@ -87,6 +87,8 @@ class State(BaseModel):
     entries: dict[str, Entry] = {}
     scored: int = 0
     """Samples of the batch under way."""
+    falls: bool = False
+    """A sleep was begun and has come to no good end: it may still be under way, and forget a wake meanwhile."""
     due: bool = False
     """A batch is over: nobody new gets a lease until the judge has slept."""
     idle_since: float = 0.0
@@ -145,6 +147,10 @@ class Ledger:
     def apply(self, call: Call, now: float) -> Answer:
         """Do what is called for at the time `now`, in seconds since 1970."""
         self._now = now
+        self._remember_no_future()
+        if not self.state.since:
+            # A new ledger, perhaps in the place of one that was lost: all who have leases are heard before it acts.
+            self.state.since = self.state.idle_since = now
         entry = self.state.entries.setdefault(call.holder.key, Entry(holder=call.holder, beat=now))
         entry.beat = now
         operation: Callable[..., Answer] = getattr(self, f"_{call.name}")
@@ -169,14 +175,9 @@ class Ledger:
         state = self.state
         if state.phase is Phase.AWAKE:
             return self._answer()
-        if not self._in_transition:
-            self._begin(Phase.WAKING, me)
-            return self._answer(Duty.WAKE)
-        if not self._is_abandoned():
+        if self._in_transition and not self._is_abandoned():
             return self._answer()
-        interrupted = state.phase
-        self._begin(Phase.WAKING, me)
-        return self._answer(Duty.FINISH_AND_WAKE if interrupted is Phase.FALLING else Duty.WAKE)
+        return self._answer(self._wake(me))
 
     def _release(self, me: Entry) -> Answer:
         """Give a lease back."""
@@ -209,6 +210,8 @@ class Ledger:
     def _beat(self, me: Entry, leases: int) -> Answer:
         """A sign of life, with the number of leases that the holder knows of: a ledger may have been lost."""
         me.leases = leases
+        if leases and self.state.phase in (Phase.UNKNOWN, Phase.ASLEEP):
+            return self._need(me)  # it slept while these leases were not known
         return self._answer(self._sleep_if_time(me))
 
     def _distrust(self, me: Entry, awake: bool) -> Answer:
@@ -236,6 +239,7 @@ class Ledger:
             # Also where it slept because nobody came: what was counted belongs to no batch any more.
             state.scored = 0
             state.due = False
+        state.falls = state.falls and phase is Phase.UNKNOWN
         self._settle(phase)
         if me.leaving:
             del state.entries[me.holder.key]
@@ -250,13 +254,21 @@ class Ledger:
         mine = self.state.owner == me.holder.key
         busy = self._in_transition and not mine and not self._is_abandoned()
         if not (others or busy or self.state.phase is Phase.ASLEEP):
-            self._begin(Phase.FALLING, me)
-            return self._answer(Duty.SLEEP)
+            return self._answer(self._fall(me))
         # Where the transition was the caller's, others take it over.
         del self.state.entries[me.holder.key]
         return self._answer()
 
     # --- the rules ---
+
+    def _remember_no_future(self) -> None:
+        """A clock that was set back must not make everybody wait until it is again what it was."""
+        state = self.state
+        state.since, state.idle_since, state.reaped = (
+            min(moment, self._now) for moment in (state.since, state.idle_since, state.reaped)
+        )
+        for entry in state.entries.values():
+            entry.beat = min(entry.beat, self._now)
 
     @property
     def _in_transition(self) -> bool:
@@ -280,8 +292,7 @@ class Ledger:
         self._reap()
         if state.leases or self._now - state.reaped < GRACE_SECONDS:
             return Duty.NONE
-        self._begin(Phase.FALLING, me)
-        return Duty.SLEEP
+        return self._fall(me)
 
     def _reap(self) -> None:
         """Forget the dead. What they had in flight may still be on its way to the judge."""
@@ -296,6 +307,15 @@ class Ledger:
         if alive is None:
             silence = min(silence, UNVERIFIED_SECONDS)
         return alive is False or self._now - entry.beat > silence
+
+    def _wake(self, me: Entry) -> Duty:
+        self._begin(Phase.WAKING, me)
+        return Duty.FINISH_AND_WAKE if self.state.falls else Duty.WAKE
+
+    def _fall(self, me: Entry) -> Duty:
+        self._begin(Phase.FALLING, me)
+        self.state.falls = True
+        return Duty.SLEEP
 
     def _begin(self, phase: Phase, me: Entry) -> None:
         self.state.phase, self.state.owner, self.state.since = phase, me.holder.key, self._now

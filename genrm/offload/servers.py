@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -11,8 +12,12 @@ import httpx
 
 from genrm.errors import JudgeError, JudgeTimeout, JudgeUnreachable, OffloadError
 
+logger = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.05
 """How often a server is asked whether it has come to where it should be."""
+AGAIN_SECONDS = 1.0
+"""Before what failed, and may pass, is tried again."""
 CALL_SECONDS = 30.0
 """For a call that has nothing to wait for."""
 
@@ -115,13 +120,27 @@ class Servers:
         await self._each(lambda server: server.sleep())
 
     async def wake(self, finish_sleep: bool = False) -> None:
-        """As `Server.wake`, and each is asked whether it still knows what it knew. Raises JudgeGarbage, too."""
+        """As `Server.wake`, and each is asked whether it still knows what it knew. Raises JudgeGarbage, too.
 
-        async def wake(server: Server) -> None:
-            await server.wake(finish_sleep)
-            await self._check(server)
+        Of JudgeErrors only those are raised that do not pass.
+        """
+        await self._each(lambda server: self._wake(server, finish_sleep))
 
-        await self._each(wake)
+    async def _wake(self, server: Server, finish_sleep: bool) -> None:
+        """Wake one. It may die, restart or be busy meanwhile: what may pass is tried again until this is cancelled."""
+        said = ""
+        while True:
+            try:
+                await server.wake(finish_sleep)
+                finish_sleep = False
+                return await self._check(server)
+            except JudgeError as error:
+                if not error.retryable:
+                    raise
+                if str(error) != said:
+                    said = str(error)
+                    logger.warning("while the judge was woken: %s", error)
+            await anyio.sleep(AGAIN_SECONDS)
 
     async def _each(self, act: Callable[[Server], Awaitable[None]]) -> None:
         errors: list[Exception] = []

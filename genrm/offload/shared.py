@@ -13,6 +13,9 @@ from genrm.offload.stores import Store
 
 logger = logging.getLogger(__name__)
 
+_FACTS = ("release", "done")
+"""Calls that tell what has happened: where the ledger cannot be used, they are made later."""
+
 
 class SharedLedger:
     """Makes calls for one holder. Bound to an event loop.
@@ -31,6 +34,7 @@ class SharedLedger:
         """The latest answer."""
         self._store = store
         self._queue: list[tuple[Call, asyncio.Future[Answer]]] = []
+        self._untold: list[tuple[Call, asyncio.Future[Answer]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
     def send(self, name: str, *arguments: Any) -> asyncio.Future[Answer]:
@@ -70,13 +74,17 @@ class SharedLedger:
 
     async def _flush(self) -> None:
         while self._queue:
-            batch, self._queue = self._queue, []
+            # Who was cancelled before it was asked for needs no lease, and this loop may have left by the answer.
+            queue = [item for item in self._queue if not (item[0].name == "acquire" and item[1].cancelled())]
+            batch, self._queue, self._untold = self._untold + queue, [], []
             # Signs of life first: their number of leases is that before any call of this batch.
             batch.sort(key=lambda item: item[0].name != "beat")
             calls = [call._replace(arguments=(self.leases,)) if call.name == "beat" else call for call, _ in batch]
             try:
                 answers = await self._store.apply(calls)
             except Exception as error:
+                # They come with the next call, which is a sign of life: else a lease would be held for ever.
+                self._untold = [item for item in batch if item[0].name in _FACTS]
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)

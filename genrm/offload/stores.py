@@ -7,8 +7,8 @@ killed meanwhile.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import hashlib
+import os
 import sqlite3
 import sys
 import tempfile
@@ -52,6 +52,8 @@ class FileStore:
         self.path = path
         self._policy = policy
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        """Which file the connection is to."""
         # SQLite waits for its lock in this thread, not in the event loop.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="genrm-ledger")
 
@@ -66,7 +68,7 @@ class FileStore:
 
     def _apply(self, calls: Sequence[Call]) -> list[Answer]:
         try:
-            connection = self._connection = self._connection or self._open()
+            connection = self._opened()
             with connection:  # commits, or rolls back
                 connection.execute("BEGIN IMMEDIATE")
                 row = connection.execute("SELECT state FROM ledger").fetchone()
@@ -81,13 +83,25 @@ class FileStore:
             ) from None
         return answers
 
-    def _open(self) -> sqlite3.Connection:
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection and self._identity() != self._file:
+            self._close()  # somebody has removed the file: the others meet in a new one
+        if self._connection:
+            return self._connection
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection = self._connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        self._file = self._identity()
         # What a crash of the whole machine would lose, its reboot has made void.
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("CREATE TABLE IF NOT EXISTS ledger (only INTEGER PRIMARY KEY CHECK (only = 0), state TEXT)")
         return connection
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _close(self) -> None:
         if self._connection:
@@ -100,7 +114,7 @@ class RayStore:
 
     Args:
         name: of the judge.
-        policy: when the judge may sleep; the first one's counts.
+        policy: when the judge may sleep; for the calls of this store.
     """
 
     def __init__(self, name: str, policy: Policy) -> None:
@@ -110,41 +124,56 @@ class RayStore:
 
     async def apply(self, calls: Sequence[Call]) -> list[Answer]:
         """As `Store.apply`."""
-        import ray
-
         for attempt in (1, 2):
             if self._actor is None:
                 # It waits for the cluster.
                 self._actor = await asyncio.get_running_loop().run_in_executor(None, self._find)
+            import ray
+
             try:
-                answers: list[Answer] = await asyncio.wrap_future(self._actor.apply.remote(list(calls)).future())
+                answers: list[Answer] = await asyncio.wrap_future(self._call(calls))
                 return answers
             except ray.exceptions.RayActorError as error:
                 # Its node is gone, and what it knew; signs of life tell the next one.
                 self._actor = None
                 if attempt == 2:
                     raise OffloadError(f"the Ray actor that keeps the ledger is gone: {error}") from None
+            except ray.exceptions.RayError as error:
+                raise OffloadError(f"the Ray actor that keeps the ledger cannot be asked: {error}") from None
         raise AssertionError
 
     async def aclose(self) -> None:
         """As `Store.aclose`."""
         self._actor = None
 
+    def _call(self, calls: Sequence[Call]) -> Any:
+        return self._actor.apply.remote(list(calls), self._policy).future()
+
     def _find(self) -> Any:
+        # Ray would start a cluster of its own for one who is not connected, and nobody else would be in it.
+        if not _in_ray():
+            raise OffloadError(
+                "GENRM_OFFLOAD_LEDGER was 'ray', and this process is not connected to a Ray cluster (ray.init): it "
+                "cannot see who needs the judge awake. Connect it, or set file for all that use this judge"
+            )
         import ray
 
         options = {"name": self._name, "namespace": "genrm", "get_if_exists": True, "lifetime": "detached"}
-        return ray.remote(_RayLedger).options(num_cpus=0, max_restarts=-1, **options).remote(self._policy)
+        return ray.remote(_RayLedger).options(num_cpus=0, max_restarts=-1, **options).remote()
 
 
 class _RayLedger:
-    """The actor: one ledger in memory. Ray runs its calls one after the other."""
+    """The actor: one ledger in memory. Ray runs its calls one after the other.
 
-    def __init__(self, policy: Policy) -> None:
-        self._ledger = Ledger(policy, State())
+    It outlives its users, so that it takes no policy from the first of them.
+    """
 
-    def apply(self, calls: Sequence[Call]) -> list[Answer]:
-        return [self._ledger.apply(call, time.time()) for call in calls]
+    def __init__(self) -> None:
+        self._state = State()
+
+    def apply(self, calls: Sequence[Call], policy: Policy) -> list[Answer]:
+        ledger = Ledger(policy, self._state)
+        return [ledger.apply(call, time.time()) for call in calls]
 
 
 def open_store(kind: str, urls: Sequence[str], folder: str, policy: Policy) -> Store:
@@ -160,7 +189,8 @@ def open_store(kind: str, urls: Sequence[str], folder: str, policy: Policy) -> S
     name = hashlib.sha256(" ".join(known_as).encode()).hexdigest()[:16]
     if kind == "ray" or (kind == "auto" and _in_ray()):
         return RayStore(name, policy)
-    home = Path(folder) if folder else Path(tempfile.gettempdir(), f"genrm-{getpass.getuser()}")
+    # Not by name: a container's user may have none, and a process may be told another one (LOGNAME).
+    home = Path(folder) if folder else Path(tempfile.gettempdir(), f"genrm-{os.getuid()}")
     return FileStore(home / f"offload-{_FORMAT}-{name}.sqlite", policy)
 
 

@@ -6,16 +6,16 @@ import logging
 import re
 from dataclasses import dataclass
 
+import anyio
 from packaging.version import InvalidVersion, Version
 
-from genrm.errors import JudgeError, JudgeTimeout, OffloadError, OffloadRefused
-from genrm.offload.servers import Control, Seen, until
+from genrm.errors import JudgeError, JudgeOverloaded, JudgeTimeout, JudgeUnreachable, OffloadError, OffloadRefused
+from genrm.offload.servers import AGAIN_SECONDS, Control, Seen, until
 
 logger = logging.getLogger(__name__)
 
 ASLEEP_SECONDS = 30.0
 """From the answer to /sleep until it is seen asleep."""
-_RETRY_WAKE_SECONDS = 1.0
 NO_DEV_MODE = (
     "{url} has no /is_sleeping, so it cannot be put to sleep. Start vLLM with VLLM_SERVER_DEV_MODE=1 in its "
     "environment and --enable-sleep-mode, or set GENRM_USE_OFFLOAD=0"
@@ -86,7 +86,7 @@ class VllmServer:
             await self._drained_sleep()
         else:
             if rules.pause:
-                await self._post("/pause?" + rules.pause, self._drain_seconds)
+                await self._drained_pause(rules.pause)
             await until(self._is_idle, self._drain_seconds, "requests of others did not finish", self.url)
             await self._post(f"/sleep?level={self._level}")
         await until(lambda: self._is(Seen.ASLEEP), ASLEEP_SECONDS, "was told to sleep and did not", self.url)
@@ -128,16 +128,22 @@ class VllmServer:
             logger.warning("%s: requests of others did not finish in %g s; aborted", self.url, self._drain_seconds)
             await self._post(path + "abort", self._drain_seconds)
 
+    async def _drained_pause(self, query: str) -> None:
+        try:
+            await self._post("/pause?" + query, self._drain_seconds)
+        except JudgeTimeout:
+            logger.warning("%s: requests of others did not finish in %g s; aborted", self.url, self._drain_seconds)
+            await self._post("/resume")  # what is paused cannot be paused in another way
+            await self._post("/pause")  # without a query it aborts
+
     async def _wake_up(self, query: str) -> None:
         """Wake up; again where that fails, as it does while training still has the memory."""
-
-        async def woken() -> bool:
-            response = await self._control.call("POST", "/wake_up" + query)
-            if response.status_code != 200:
-                logger.warning("%s did not wake up: HTTP %d %s", self.url, response.status_code, response.text[:200])
-            return response.status_code == 200
-
-        await until(woken, float("inf"), "", self.url)
+        said = ""
+        while (response := await self._control.call("POST", "/wake_up" + query)).status_code != 200:
+            if response.text != said:
+                said = response.text
+                logger.warning("%s did not wake up: HTTP %d %s", self.url, response.status_code, said[:200])
+            await anyio.sleep(AGAIN_SECONDS)
 
     async def _post(self, path: str, seconds: float = 60.0) -> None:
         response = await self._control.call("POST", path, seconds)
@@ -146,6 +152,8 @@ class VllmServer:
 
     async def _rules(self) -> Rules:
         response = await self._control.call("GET", "/version")
+        if response.status_code >= 500:
+            raise JudgeOverloaded(f"{self.url}/version", f"HTTP {response.status_code}", status=response.status_code)
         try:
             return Rules.of(str(response.json()["version"]))
         except (ValueError, KeyError, TypeError):
@@ -154,13 +162,16 @@ class VllmServer:
     async def _is_there(self) -> bool:
         return await self.look() is not Seen.GONE
 
-    async def _is(self, seen: Seen) -> bool:
-        return await self.look() is seen
+    async def _is(self, wanted: Seen) -> bool:
+        seen = await self.look()
+        if seen is Seen.GONE:  # and if it comes back, it will not be what it was told to be
+            raise JudgeUnreachable(self.url, f"it was to be {wanted.value}, and is gone")
+        return seen is wanted
 
     async def _is_idle(self) -> bool:
-        page = (await self._control.call("GET", "/metrics")).text
+        page = (await self._control.call("GET", "/metrics")).text  # an error's page has no counts
         counts = re.findall(r"^vllm:num_requests_running(?:\{[^}]*\})? ([0-9.e+]+)", page, re.MULTILINE)
-        return all(float(count) == 0 for count in counts)
+        return bool(counts) and all(float(count) == 0 for count in counts)
 
     async def _flag(self, name: str) -> bool | None:
         """What GET /is_sleeping or /is_paused says; None where there is none."""
