@@ -124,7 +124,28 @@ class Offload:
             await self._news()
         return self.wakes != wakes
 
-    async def aclose(self) -> None:
+    async def dismiss(self, *, force: bool = False) -> bool:
+        """Put the judge to sleep now. Returns when it is asleep: True; or False when somebody has a lease.
+
+        Args:
+            force: also then; who has the lease wakes it when a request is not answered.
+
+        Raises:
+            OffloadError, JudgeError: it cannot be put to sleep.
+        """
+        self._start()
+        servers = await self._gateway.servers()
+        while True:
+            answer = await self._ledger.send("dismiss", force)
+            if answer.phase is Phase.ASLEEP:
+                if await servers.look() is Seen.ASLEEP:
+                    return True
+                await self._ledger.send("distrust", True)
+            elif answer.leases:
+                return False
+            await self._news()
+
+    async def aclose(self, *, and_sleep: bool = True) -> None:
         """Leave: give back what is held, and where nobody else is there, put the judge to sleep."""
         for task in (self._warden, self._transition):
             if task:
@@ -132,7 +153,7 @@ class Offload:
         if self._warden is not None:
             await asyncio.wait({task for task in (self._warden, self._transition) if task})
             try:
-                await self._ledger.send("leave")
+                await self._ledger.send("leave", and_sleep)
                 await self._transition_over()
             except OffloadError as error:
                 logger.error("%s", error)

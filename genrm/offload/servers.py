@@ -107,8 +107,12 @@ class Servers:
 
     async def look(self) -> Seen:
         """The first of: one is gone, one is asleep, all are awake."""
-        seen = [await server.look() for server in self._servers]
+        seen = (await self.look_at_each()).values()
         return next((state for state in (Seen.GONE, Seen.ASLEEP) if state in seen), Seen.AWAKE)
+
+    async def look_at_each(self) -> dict[str, Seen]:
+        """What each is now, by its URL."""
+        return {server.url: await server.look() for server in self._servers}
 
     async def sleep(self) -> None:
         """As `Server.sleep`. The first error is raised when all are done."""
