@@ -61,6 +61,8 @@ class ServerConfig:
     dev_mode: bool = True
     """What VLLM_SERVER_DEV_MODE=1 does: without it /sleep and its like are 404."""
     request_id_headers: bool = False
+    journal_file: str | Path | None = None
+    """Where each exchange is appended when it has ended, as a line of JSON."""
     control: bool = True
     """Whether the control API answers under /_mock."""
     profile: str = DEFAULT_PROFILE
@@ -70,7 +72,8 @@ class ServerConfig:
 class Mock:
     """One mock server without its socket: engine, scripts, journal and the ASGI app over them.
 
-    Raises ScenarioError when the scenario is wrong, ValueError for a profile that is not there.
+    Raises ScenarioError when the scenario is wrong, ValueError for a profile that is not there, OSError for a journal
+    file that cannot be written.
     """
 
     def __init__(self, config: ServerConfig) -> None:
@@ -80,7 +83,7 @@ class Mock:
         self.engine = Engine(config.tokens_per_second, stats, self.profile.wakes_at_once)
         self.traffic = Traffic()
         self.scripts = Scripts(config.scenario, config.seed)
-        self.journal = Journal()
+        self.journal = Journal(path=Path(config.journal_file) if config.journal_file else None)
         self.on_death: Callable[[float | None], None] | None = None
         """What a server does whose engine has died: it stops listening, for so many seconds or for good (None)."""
         self.app = self._app()

@@ -12,6 +12,7 @@ from genrm.errors import JudgeGarbage
 from genrm.offload.canary import Canaries, Canary, load_canaries
 from genrm.offload.lease import Offload
 from genrm.offload.ledger import Policy
+from genrm.offload.memory import MemoryWatch, open_probe
 from genrm.offload.servers import Control, Server, Servers
 from genrm.offload.sglang import SglangServer, workers_behind
 from genrm.offload.stores import open_store
@@ -83,6 +84,7 @@ def open_offload(settings: Settings, render: Callable[[Canary], list[Message]]) 
     return Offload(
         open_store(settings.offload_ledger, settings.base_url, settings.offload_dir, policy),
         HttpGateway(settings, render),
+        MemoryWatch(open_probe(settings.base_url)),
         linger=linger,
         wake_seconds=settings.wake_timeout,
         sleep_seconds=settings.sleep_timeout,

@@ -22,6 +22,7 @@ import anyio
 
 from genrm.errors import JudgeError, JudgeTimeout, OffloadError
 from genrm.offload.ledger import Answer, Duty, Phase
+from genrm.offload.memory import MemoryWatch
 from genrm.offload.servers import Seen, Servers
 from genrm.offload.shared import SharedLedger
 from genrm.offload.stores import Store
@@ -52,6 +53,7 @@ class Offload:
     Args:
         store: where the ledger is kept.
         gateway: the way to the judge's servers; closed with this.
+        memory: sees whether sleeping helps.
         linger: seconds, as `genrm.offload.ledger.Policy`.
         wake_seconds: how long a sample waits for the judge to wake.
         sleep_seconds: how long a batch's last sample waits for it to sleep.
@@ -61,6 +63,7 @@ class Offload:
         self,
         store: Store,
         gateway: Gateway,
+        memory: MemoryWatch,
         *,
         linger: float,
         wake_seconds: float,
@@ -68,6 +71,7 @@ class Offload:
     ) -> None:
         self._ledger = SharedLedger(store, self._begin)
         self._gateway = gateway
+        self._memory = memory
         self._tick = max(0.02, min(_LOOK_SECONDS, linger / 4))
         self._wake_seconds = wake_seconds
         self._sleep_seconds = sleep_seconds
@@ -204,15 +208,21 @@ class Offload:
     # --- transitions: tasks of their own, so that a sample that is cancelled does not leave them half done ---
 
     def _begin(self, duty: Duty) -> None:
-        self._transition = asyncio.create_task(self._perform(duty))
+        self._transition = asyncio.create_task(self._perform(duty, self._transition))
 
-    async def _perform(self, duty: Duty) -> None:
+    async def _perform(self, duty: Duty, before: asyncio.Task[None] | None) -> None:
         phase, self._failure = Phase.UNKNOWN, None
         try:
+            if before and not before.done():
+                # This process hung for so long that its transition was taken from it, and now has another one.
+                before.cancel()
+                await asyncio.wait({before})
             servers = await self._gateway.servers()
             if duty is Duty.SLEEP:
+                used = await self._memory.used()
                 await servers.sleep()
                 phase = Phase.ASLEEP
+                await self._memory.compare(used)
             else:
                 await self._wake(servers, finish_sleep=duty is Duty.FINISH_AND_WAKE)
                 phase = Phase.AWAKE

@@ -197,7 +197,8 @@ def open_store(kind: str, urls: Sequence[str], folder: str, policy: Policy) -> S
         folder: for ledgers in files; "" for one of this user in the system's folder for temporary files.
         policy: when the judge may sleep.
     """
-    name = hashlib.sha256(" ".join(sorted(urls)).encode()).hexdigest()[:16]
+    known_as = sorted(url.lower().replace("//localhost", "//127.0.0.1") for url in urls)
+    name = hashlib.sha256(" ".join(known_as).encode()).hexdigest()[:16]
     if kind == "ray" or (kind == "auto" and _in_ray()):
         return RayStore(name, policy)
     home = Path(folder) if folder else Path(tempfile.gettempdir(), f"genrm-{getpass.getuser()}")

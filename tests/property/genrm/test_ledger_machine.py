@@ -43,7 +43,7 @@ class LedgerMachine(RuleBasedStateMachine):
         # Silence never ends a lease here: what is alive is heard of sooner or later.
         self.policy = Policy(LINGER, batch_size, lease_ttl=1e9)
         self.state = State()
-        return multiple(*[self.join() for _ in range(3)])
+        return multiple(*[self.new() for _ in range(3)])
 
     def call(self, process: Process, name: str, *arguments: object) -> Answer:
         # Each call sees what the one before wrote down, as in a store.
@@ -64,6 +64,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=processes)
     def join(self) -> Process:
+        return self.new()
+
+    def new(self) -> Process:
         process = Process(Holder(host="here", pid=len(self.all), started=0.0, serial="x"))
         self.all[process.holder.key] = process
         return process
@@ -173,7 +176,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(waits=st.booleans())
     def calm_down(self, waits: bool) -> None:
         """Whatever has happened: who needs the judge gets it, and when nobody does, it sleeps."""
-        last = self.join()
+        last = self.new()
         for process in self.all.values():
             for _ in range(process.leases):
                 self.release(process)
