@@ -23,6 +23,8 @@ Examples:
   genrm-mock --port 8000 --served-model-name my-judge
   genrm-mock --scenario my.yaml --seed 7
   VLLM_SERVER_DEV_MODE=1 genrm-mock --tokens-per-second 200
+  VLLM_SERVER_DEV_MODE=1 genrm-mock --profile vllm-0.16.0
+  VLLM_SERVER_DEV_MODE=1 genrm-mock --gpu-semantics --gpu-memory 141 --weights-memory 15
   genrm-mock validate my.yaml
   genrm-mock record --upstream http://gpu1:30000 --cassette run.json
   genrm-mock replay run.json
@@ -59,8 +61,27 @@ def serve(
         Path | None, typer.Option(metavar="FILE.yaml", help="The script to answer by; without it the bundled one.")
     ] = None,
     profile: Annotated[
-        str, typer.Option(metavar="VERSION", help="The server version to be: vllm-0.33.0, vllm-0.28.0, vllm-0.23.0.")
+        str,
+        typer.Option(
+            metavar="VERSION",
+            help="The server version to be: vllm-0.33.0, vllm-0.28.0, vllm-0.23.0, vllm-0.16.0, vllm-0.10.0.",
+        ),
     ] = "vllm-0.32.0",
+    gpu_semantics: Annotated[
+        bool,
+        typer.Option(
+            "--gpu-semantics",
+            help="Behave as with a GPU: computing on sleeping memory kills the engine, a sleep at level 2 loses the "
+            "weights, and memory runs out.",
+        ),
+    ] = False,
+    gpu_memory: Annotated[float, typer.Option(metavar="GIB", help="Size of the simulated GPU.")] = 80.0,
+    gpu_memory_utilization: Annotated[float, typer.Option(min=0, max=1, help="Share of it that the server takes.")] = (
+        0.9
+    ),
+    weights_memory: Annotated[
+        float, typer.Option(metavar="GIB", help="Size of the weights; the rest of that share is KV cache.")
+    ] = 15.0,
     tokens_per_second: Annotated[
         float | None, typer.Option(min=0.001, help="Speed of each generation; without it answers come at once.")
     ] = None,
@@ -92,6 +113,10 @@ def serve(
         journal_file=journal,
         control=control,
         profile=profile,
+        gpu_semantics=gpu_semantics,
+        gpu_memory=gpu_memory,
+        gpu_memory_utilization=gpu_memory_utilization,
+        weights_memory=weights_memory,
     )
     try:
         mock = Mock(config)

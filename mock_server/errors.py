@@ -4,9 +4,10 @@ ApiError             a refused request: status and error body
   bad_request()      "BadRequestError": a check of vLLM's own
   invalid()          "Bad Request": a field of the wrong type, in pydantic's words
   unknown_model()    "NotFoundError"
+  GenerationError    a request died in the engine: 500, or an error event in its stream
+  EngineDeadError    ... and the engine with it
 EngineCallError      a call into the engine failed: 500 (wake_up with a tag given twice)
   WorkerError          ... in the worker under it (collective_rpc of an unknown method)
-GenerationError      a request died in the engine: 500, or an error event in its stream
 UnreadableBody       a body that cannot even be decoded: 400 {"detail": ...}
 """
 
@@ -40,10 +41,6 @@ class EngineCallError(Exception):
         super().__init__(f"Call to {method} method failed: {reason}")
 
 
-ENGINE_DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
-"""What a request gets to read whose engine died (contract section 3)."""
-
-
 class WorkerError(EngineCallError):
     """The worker process under the engine could not do what it was told."""
 
@@ -57,6 +54,14 @@ class GenerationError(ApiError):
 
     def __init__(self) -> None:
         super().__init__(500, "InternalServerError", "Internal server error")
+
+
+class EngineDeadError(ApiError):
+    """The engine died; the server goes down after it."""
+
+    def __init__(self) -> None:
+        message = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+        super().__init__(500, "InternalServerError", message)
 
 
 class UnreadableBody(Exception):

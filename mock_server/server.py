@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from mock_server.control import ControlApi
+from mock_server.engine.gpu import SimulatedGpu
 from mock_server.engine.machine import Engine
 from mock_server.engine.stats import EngineStats
 from mock_server.errors import ApiError, UnreadableBody
@@ -32,6 +33,7 @@ from mock_server.faces.vllm_api import VllmApi
 from mock_server.faults.schema import EngineDeath
 from mock_server.journal import Exchange, Journal
 from mock_server.replies import wire
+from mock_server.replies.refusals import Refusals
 from mock_server.requests.reading import Limits
 from mock_server.scenario.files import load_scenario
 from mock_server.scenario.script import Scenario
@@ -67,20 +69,33 @@ class ServerConfig:
     """Whether the control API answers under /_mock."""
     profile: str = DEFAULT_PROFILE
     """The server version to be: a name from mock_server/profiles."""
+    gpu_semantics: bool = False
+    """Behave as with a GPU under it: memory that sleeps cannot be computed on, and a GPU is simulated."""
+    gpu_memory: float = 80.0
+    """GiB of the simulated GPU."""
+    gpu_memory_utilization: float = 0.9
+    """The share of it that the server takes."""
+    weights_memory: float = 15.0
+    """GiB of the weights; what they leave of the server's share is its KV cache."""
 
 
 class Mock:
     """One mock server without its socket: engine, scripts, journal and the ASGI app over them.
 
-    Raises ScenarioError when the scenario is wrong, ValueError for a profile that is not there, OSError for a journal
-    file that cannot be written.
+    Raises ScenarioError when the scenario is wrong, ValueError for a profile that is not there or a GPU that is too
+    small, OSError for a journal file that cannot be written.
     """
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
         self.profile = profile(config.profile)
         stats = EngineStats(config.max_model_len)
-        self.engine = Engine(config.tokens_per_second, stats, self.profile.wakes_at_once)
+        rules, gpu = self.profile.engine, None
+        if config.gpu_semantics:
+            rules = replace(rules, dies_on_unmapped=True)
+            gpu = SimulatedGpu.of_vllm(config.gpu_memory, config.gpu_memory_utilization, config.weights_memory)
+        self.engine = Engine(config.tokens_per_second, stats, rules, gpu)
+        self.engine.on_crash = lambda: self.kill(EngineDeath())
         self.traffic = Traffic()
         self.scripts = Scripts(config.scenario, config.seed)
         self.journal = Journal(path=Path(config.journal_file) if config.journal_file else None)
@@ -104,7 +119,7 @@ class Mock:
                 Middleware(Stage, self.engine, self.scripts, self.journal, self.kill),
             ],
             exception_handlers={
-                ApiError: wire.on_api_error_echoing if self.profile.echoes_input else wire.on_api_error,
+                ApiError: Refusals(self.profile).on_api_error,
                 UnreadableBody: wire.on_unreadable_body,
                 ClientDisconnect: wire.on_client_gone,
                 HTTPException: wire.on_http_error,
@@ -116,7 +131,8 @@ class Mock:
         config = self.config
         digest = hashlib.blake2b(config.served_model_name.encode(errors="replace"), digest_size=4).hexdigest()
         limits = Limits(config.served_model_name, config.max_model_len, self.profile)
-        openai = OpenAIApi(self.engine, limits, f"vllm-{self.profile.version}-{digest}")
+        fingerprint = f"vllm-{self.profile.version}-{digest}" if self.profile.fingerprint else None
+        openai = OpenAIApi(self.engine, limits, fingerprint)
         metrics = Metrics(self.engine, config.served_model_name, self.traffic, self.profile)
         vllm = VllmApi(self.engine, metrics, self.profile)
         tokenizer = TokenizeApi(limits)
@@ -151,11 +167,10 @@ class Mock:
                 _route("/server_info", dev.server_info, "GET"),
                 _route("/get_world_size", dev.world_size, "GET"),
                 _route("/weight_info", dev.weight_info, "GET"),
+                _route("/abort_requests", vllm.abort_requests, "POST"),
+                _route("/release_kv_cache_memory", vllm.release_kv_cache_memory, "POST"),
             ]
-            if self.profile.aborts_requests:
-                routes.append(_route("/abort_requests", vllm.abort_requests, "POST"))
-            if self.profile.releases_kv_cache:
-                routes.append(_route("/release_kv_cache_memory", vllm.release_kv_cache_memory, "POST"))
+        routes = [route for route in routes if route.path not in self.profile.absent]
         if config.control:
             control = ControlApi(self.engine, self.scripts, self.journal, self.kill)
             routes += [_route(path, endpoint, method) for method, path, endpoint in control.routes]

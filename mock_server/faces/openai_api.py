@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -16,14 +17,16 @@ from starlette.types import Receive
 
 from mock_server.engine.machine import Engine, Generation, Plan
 from mock_server.engine.prefix_cache import block_keys
-from mock_server.errors import ENGINE_DEAD, ApiError, GenerationError, UnreadableBody
+from mock_server.errors import ApiError, EngineDeadError, GenerationError, UnreadableBody
 from mock_server.journal import Exchange
 from mock_server.judge.answers import Answer, Judge
 from mock_server.judge.draws import Draws
 from mock_server.replies import wire
 from mock_server.replies.bodies import ChatWriter, CompletionWriter, Writer
+from mock_server.replies.refusals import Refusals
 from mock_server.requests.reading import CompletionRequest, Limits, Prompt, read_chat, read_completion
 from mock_server.requests.sampling import plan
+from mock_server.requests.structured import Constraint
 
 Reader = Callable[[dict[str, Any], Limits], CompletionRequest]
 
@@ -31,10 +34,11 @@ Reader = Callable[[dict[str, Any], Limits], CompletionRequest]
 class OpenAIApi:
     """The endpoints under /v1 of one server."""
 
-    def __init__(self, engine: Engine, limits: Limits, fingerprint: str) -> None:
+    def __init__(self, engine: Engine, limits: Limits, fingerprint: str | None) -> None:
         self.engine = engine
         self.limits = limits
         self.fingerprint = fingerprint
+        self._refusals = Refusals(limits.profile)
         self._fresh = count()
 
     async def chat(self, request: Request) -> Response:
@@ -95,8 +99,10 @@ class OpenAIApi:
         exchange.request_id = request_id
         exchange.messages = [message for prompt in request.prompts for message in prompt.messages]
         judge: Judge = http.scope["mock.judge"]
-        generation = Generation(request_id, self._plans(request, judge, exchange, kind))
-        self.engine.stats.n.observe(request.sampling.n)
+        plans = self._plans(request, kind, exchange, partial(self._answer, judge, request))
+        garbled = partial(self._plans, request, kind, exchange, partial(self._garbage, judge, request))
+        generation = Generation(request_id, plans, garbled)
+        self._count(request, plans)
         self.engine.submit(generation)
         writer = kind(request_id, self.limits.model, self.fingerprint, request)
         if request.stream:
@@ -107,30 +113,41 @@ class OpenAIApi:
         _note(exchange, generation)
         if generation.failed:
             exchange.status = 500
-            return wire.error_body(500, "InternalServerError", ENGINE_DEAD)
+            raise EngineDeadError
         if generation.broken:
             exchange.status = 500
             raise GenerationError
         return wire.body(writer.whole(generation.choices))
 
-    def _plans(self, request: CompletionRequest, judge: Judge, exchange: Exchange, kind: type[Writer]) -> list[Plan]:
+    def _plans(
+        self, request: CompletionRequest, kind: type[Writer], exchange: Exchange, answer_of: Callable[..., Answer]
+    ) -> list[Plan]:
+        """What each choice is going to say: `answer_of` (prompt, number of the choice), within the request's limits."""
         plans: list[Plan] = []
-        stats = self.engine.stats
+        exchange.answers = []
         for number, prompt in enumerate(request.prompts):
             engine_id = f"{exchange.request_id}-{number}" if kind.prompts_apart else ""
-            room = max(1, self.limits.max_model_len - prompt.tokens)
-            limit = min(room, request.sampling.max_tokens or room)
             blocks = block_keys(prompt.text.encode(errors="replace"))
             for index in range(request.sampling.n):
-                answer = self._answer(judge, request, prompt, index)
+                answer = answer_of(prompt, index)
                 exchange.answers.append(answer)
-                said = plan(answer, request.sampling, limit)
+                said = plan(answer, request.sampling, self._room(request, prompt))
                 said.engine_id = engine_id
                 said.prompt_tokens, said.prompt_blocks = prompt.tokens, blocks
                 plans.append(said)
-                stats.max_tokens.observe(limit)
-                stats.request_most_tokens.observe(said.tokens)
         return plans
+
+    def _room(self, request: CompletionRequest, prompt: Prompt) -> int:
+        """The most tokens that a choice may have."""
+        room = max(1, self.limits.max_model_len - prompt.tokens)
+        return min(room, request.sampling.max_tokens or room)
+
+    def _count(self, request: CompletionRequest, plans: Sequence[Plan]) -> None:
+        stats, n = self.engine.stats, request.sampling.n
+        stats.n.observe(n)
+        for number, said in enumerate(plans):
+            stats.max_tokens.observe(self._room(request, request.prompts[number // n]))
+            stats.request_most_tokens.observe(said.tokens)
 
     def _answer(self, judge: Judge, request: CompletionRequest, prompt: Prompt, index: int) -> Answer:
         sampling = request.sampling
@@ -140,12 +157,15 @@ class OpenAIApi:
             salt += f" request {next(self._fresh)}"
         answer = judge.answer(prompt.messages, salt, turned=random)
         constraint = sampling.constraint
+        return answer if constraint is None else _bound(answer, constraint, Draws(judge.seed, prompt.messages, salt))
+
+    def _garbage(self, judge: Judge, request: CompletionRequest, prompt: Prompt, index: int) -> Answer:
+        """What weights that are lost answer: nonsense, in good form where the request binds it to one."""
+        salt, constraint = request.sampling.salt(index), request.sampling.constraint
+        answer = judge.garbage(prompt.messages, salt, self._room(request, prompt), constraint is not None)
         if constraint is None:
             return answer
-        choice = ""
-        if constraint.kind == "choice":
-            choice = Draws(judge.seed, prompt.messages, salt).pick("choice", constraint.value)
-        return Answer(constraint.text(answer, choice), shape=answer.shape, verdict=answer.verdict, truth=answer.truth)
+        return _bound(answer, constraint, Draws(judge.seed, prompt.messages, f"{salt} garbage"))
 
     async def _until_finished(self, receive: Receive, generation: Generation) -> None:
         async with self._dropped_with_client(receive, generation):
@@ -170,9 +190,9 @@ class OpenAIApi:
                 await generation.news()
         _note(exchange, generation)
         if generation.failed:
-            yield wire.event(wire.error_object(500, "InternalServerError", ENGINE_DEAD)) + wire.DONE
+            yield self._refusals.event(EngineDeadError()) + wire.DONE
             return
-        end = wire.error_event(GenerationError()) if generation.broken else writer.closing(generation.choices)
+        end = self._refusals.event(GenerationError()) if generation.broken else writer.closing(generation.choices)
         yield said + end + wire.DONE
 
     @asynccontextmanager
@@ -192,6 +212,11 @@ class OpenAIApi:
     async def _drop_when_gone(self, receive: Receive, generation: Generation) -> None:
         await receive()  # the body has been read: all that can still come is the disconnect
         self.engine.drop(generation)
+
+
+def _bound(answer: Answer, constraint: Constraint, draws: Draws) -> Answer:
+    choice = draws.pick("choice", constraint.value) if constraint.kind == "choice" else ""
+    return Answer(constraint.text(answer, choice), shape=answer.shape, verdict=answer.verdict, truth=answer.truth)
 
 
 def _note(exchange: Exchange, generation: Generation) -> None:

@@ -29,7 +29,7 @@ class Writer(ABC):
     prompts_apart: ClassVar[bool] = False
     """Whether each prompt is a request of its own to the engine, with its number after the request's id."""
 
-    def __init__(self, request_id: str, model: str, fingerprint: str, request: CompletionRequest) -> None:
+    def __init__(self, request_id: str, model: str, fingerprint: str | None, request: CompletionRequest) -> None:
         self.request = request
         self.chunk_bytes = 1 if request.by_token else CHUNK_BYTES
         self.fingerprint = fingerprint
@@ -67,8 +67,8 @@ class Writer(ABC):
         """The usage, if the client asked for it."""
         if not self.request.include_usage:
             return b""
-        chunk = {**self.head, "choices": [], "usage": self._usage(choices), "system_fingerprint": self.fingerprint}
-        return event(chunk)
+        chunk = {**self.head, "choices": [], "usage": self._usage(choices)}
+        return event({**chunk, "system_fingerprint": self.fingerprint} if self.fingerprint else chunk)
 
     def _new_chunks(self, index: int, choice: Choice, sent: _Sent) -> list[bytes]:
         size = self.chunk_bytes
@@ -106,7 +106,7 @@ class Writer(ABC):
             choice["stop_reason"] = ended.stop_reason
             tokens = ended.tokens
             # The fingerprint goes with the last chunk that carries data.
-            if not self.request.include_usage:
+            if self.fingerprint and not self.request.include_usage:
                 chunk["system_fingerprint"] = self.fingerprint
         return event(self._with_usage(chunk, tokens))
 

@@ -13,15 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from mock_server.errors import (
-    ApiError,
-    EngineCallError,
-    Problem,
-    UnreadableBody,
-    echoed,
-    invalid,
-    wrong_media_type,
-)
+from mock_server.errors import Problem, UnreadableBody, invalid, wrong_media_type
 
 DONE = b"data: [DONE]\n\n"
 
@@ -45,11 +37,6 @@ def event(value: Any) -> bytes:
     return b"data: " + encode(value) + b"\n\n"
 
 
-def error_event(error: ApiError) -> bytes:
-    """An error that comes after the stream has begun."""
-    return event({"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.status}})
-
-
 def error_body(status: int, kind: str, message: str, param: str | None = None) -> Response:
     """An error as vLLM words it."""
     return body(error_object(status, kind, message, param), status)
@@ -58,20 +45,6 @@ def error_body(status: int, kind: str, message: str, param: str | None = None) -
 def error_object(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
     """What an error's body says; also the data of an error event in a stream."""
     return {"error": {"message": message, "type": kind, "param": param, "code": status}}
-
-
-async def on_api_error(_request: Request, error: Exception) -> Response:
-    """Exception handler for ApiError."""
-    assert isinstance(error, ApiError)
-    return error_body(error.status, error.kind, error.message, error.param)
-
-
-async def on_api_error_echoing(request: Request, error: Exception) -> Response:
-    """The same for a version whose errors repeat what they were given."""
-    assert isinstance(error, ApiError)
-    if error.problems:
-        error.message = echoed(error.problems)
-    return await on_api_error(request, error)
 
 
 async def on_unreadable_body(_request: Request, _error: Exception) -> Response:
@@ -89,11 +62,6 @@ async def on_http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers) if error.headers else None
     return body({"detail": error.detail}, error.status_code, headers)
-
-
-def engine_error(error: EngineCallError) -> Response:
-    """A failed call into the engine."""
-    return error_body(500, "InternalServerError", str(error))
 
 
 async def read_object(request: Request) -> dict[str, Any]:

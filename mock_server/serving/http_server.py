@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from mock_server.engine.gpu import OutOfMemory
 from mock_server.engine.machine import Engine
 
 _BACKLOG = 2048
@@ -97,7 +98,8 @@ class MortalServer(HttpServer):
         """End, also where it is dead."""
         if self._death:
             self._death.cancel()
-            with suppress(asyncio.CancelledError, OSError):  # or somebody had taken the port
+            # Or somebody had taken the port, or so much of the GPU that it could not come back.
+            with suppress(asyncio.CancelledError, OSError, OutOfMemory):
                 await self._death
         await super().shutdown(sockets)
 

@@ -26,6 +26,8 @@ SLEEP_SECONDS = 60.0
 """So long after a batch that was disturbed the judge must be asleep."""
 LINGER_SECONDS = 1.0
 TOKENS_PER_SECOND = 4000.0
+TRAINER_GIB = 70.0
+"""Of the mock's 80: it fits beside a judge that sleeps, and beside no part of one."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,15 @@ class Drill:
         self._random = random.Random(plan.seed)
         self._folder = folder
         self._journal = folder / "journal.jsonl"
-        flags = ["--profile", plan.profile, "--tokens-per-second", str(TOKENS_PER_SECOND), "--seed", str(plan.seed)]
+        flags = [
+            "--profile",
+            plan.profile,
+            "--gpu-semantics",
+            "--tokens-per-second",
+            str(TOKENS_PER_SECOND),
+            "--seed",
+            str(plan.seed),
+        ]
         self._judge = Judge(flags, self._journal)
         self._environment = {
             "GENRM_BASE_URL": self._judge.url,
@@ -152,17 +162,22 @@ class Drill:
                     await events.pop()[1]()
                 if self._left:
                     await self._progress.wait()
-        asleep = await self._is_asleep()
         if self.report.workers_killed + self.report.servers_killed == before:
             self.report.undisturbed += 1
-            if not asleep:
+            if not await self._train():
                 self.report.late.append(number)
         with anyio.fail_after(SLEEP_SECONDS):
-            while not await self._is_asleep():
+            while not await self._train():
                 await anyio.sleep(0.02)
-        # "Training". The stranger also comes then, but for the last time: what he does after all is over nobody mends.
+        # The stranger comes in training, too, but for the last time: what he does after all is over nobody mends.
         if number < self.plan.batches - 1 and self._random.random() < self.plan.part_woken:
             await self._wake_a_part()
+        await self._judge.control("PUT", "/_mock/gpu", {"claims": {}})
+
+    async def _train(self) -> bool:
+        """Take the trainer's memory. False where it is not free: a training would be out of memory."""
+        gpu = await self._judge.control("PUT", "/_mock/gpu", {"claims": {"trainer": TRAINER_GIB}})
+        return bool(gpu and gpu.get("claims"))
 
     def _events(self) -> list[tuple[int, Any]]:
         """What will go wrong, each when so many samples are left; the next one last."""
@@ -195,10 +210,6 @@ class Drill:
         tag = self._random.choice(["weights", "kv_cache"])
         self.report.parts_woken += 1
         await self._judge.control("POST", f"/wake_up?tags={tag}")
-
-    async def _is_asleep(self) -> bool:
-        state = await self._judge.state()
-        return bool(state and state["engine"]["asleep"])
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -63,11 +63,11 @@ class Judge:
         """What its control API says of it; None where it does not answer."""
         return await self.control("GET", "/_mock/state")
 
-    async def control(self, method: str, path: str) -> dict[str, Any] | None:
+    async def control(self, method: str, path: str, json: object = None) -> dict[str, Any] | None:
         """A call that the reward function does not make; None where nobody answers."""
         try:
             async with httpx.AsyncClient(timeout=10) as http:
-                response = await http.request(method, self.url + path)
+                response = await http.request(method, self.url + path, json=json)
                 answer: dict[str, Any] = response.json() if response.content else {}
                 return answer
         except httpx.HTTPError:
