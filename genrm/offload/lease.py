@@ -21,7 +21,7 @@ from typing import Protocol
 import anyio
 
 from genrm.errors import JudgeError, JudgeTimeout, OffloadError
-from genrm.offload.ledger import Answer, Duty, Phase
+from genrm.offload.ledger import Answer, Duty, Phase, State
 from genrm.offload.memory import MemoryWatch
 from genrm.offload.servers import Seen, Servers
 from genrm.offload.shared import SharedLedger
@@ -103,6 +103,11 @@ class Offload:
             logger.error("the batch is over and the judge could not be put to sleep: training may lack its memory")
 
     @property
+    def ledger(self) -> str:
+        """Where the ledger is kept."""
+        return self._ledger.where
+
+    @property
     def wakes(self) -> int:
         """How often the judge was woken, as far as this process knows."""
         return self._ledger.last.wakes
@@ -127,6 +132,14 @@ class Offload:
         while (await self._ledger.send("need")).phase is not Phase.AWAKE:
             await self._news()
         return self.wakes != wakes
+
+    async def look(self) -> dict[str, Seen]:
+        """What each server is now, by its URL. Raises OffloadError for one that cannot sleep, JudgeError."""
+        return await (await self._gateway.servers()).look_at_each()
+
+    async def state(self) -> State:
+        """What the ledger remembers, unchanged by looking."""
+        return await self._ledger.read()
 
     async def dismiss(self, *, force: bool = False) -> bool:
         """Put the judge to sleep now. Returns when it is asleep: True; or False when somebody has a lease.

@@ -30,7 +30,13 @@ _NAMESPACE = "genrm"
 
 
 class Store(Protocol):
-    """Keeps one judge's ledger. Bound to the event loop that it is used in."""
+    """Keeps one judge's ledger. Bound to the event loop that it is used in.
+
+    Attributes:
+        where: it is kept, for messages.
+    """
+
+    where: str
 
     async def apply(self, calls: Sequence[Call]) -> list[Answer]:
         """Apply the calls, in their order and with none of others between them.
@@ -56,6 +62,7 @@ class FileStore:
 
     def __init__(self, path: Path, policy: Policy) -> None:
         self.path = path
+        self.where = str(path)
         self._policy = policy
         self._connection: sqlite3.Connection | None = None
         # SQLite waits for its lock in this thread, not in the event loop.
@@ -130,6 +137,7 @@ class RayStore:
 
     def __init__(self, name: str, policy: Policy) -> None:
         self._name = f"genrm-offload-{_FORMAT}-{name}"
+        self.where = f"the Ray actor {self._name}"
         self._policy = policy
         self._actor: Any = None
 

@@ -85,7 +85,7 @@ async def _ask(client: ChatClient, canary: Canary, render: Render) -> _Asked:
 
 def _no_reply(error: JudgeError) -> Finding:
     if isinstance(error, JudgeTimeout):
-        fix = "is it asleep, or overloaded? `genrm offload status` looks; --timeout and GENRM_REQUEST_TIMEOUT wait longer"
+        fix = "is it asleep, or overloaded? See `genrm offload status`; --timeout and GENRM_REQUEST_TIMEOUT wait longer"
     elif isinstance(error, JudgeUnreachable):
         fix = "the server's log says why"
     else:
@@ -126,7 +126,7 @@ def _fix_of(none: Counter[Reason], settings: Settings) -> str:
 
 def _latency(seconds: Sequence[float], settings: Settings) -> Finding:
     typical = median(seconds[1:] or seconds)
-    what = f"a reply takes {typical:.2f} s (median of {len(seconds[1:]) or 1} at once), the first took {seconds[0]:.2f} s"
+    what = f"a reply takes {typical:.2f} s (median of {len(seconds) - 1} at once), the first took {seconds[0]:.2f} s"
     if typical > SLOW_SHARE * settings.request_timeout:
         fix = f"GENRM_REQUEST_TIMEOUT is {settings.request_timeout:g} s: more, or a faster judge"
         return warning(f"{what}: longer solutions will be cut off", fix)

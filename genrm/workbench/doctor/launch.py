@@ -20,9 +20,11 @@ from genrm.errors import GenRMError
 from genrm.settings import PREFIX
 
 # The words of a shell script, comments between them; a quoted string may hold line breaks.
-_WORD = re.compile(r"""(?<!\S)\#[^\n]* | (?: \\. | '[^']*' | "(?:\\.|[^"\\])*" | [^\s'"\\;&|<>()`] )+""", re.X | re.S)
-_OVERRIDE = re.compile(r"(?:\+\+|\+)?([A-Za-z_][\w/@-]*(?:\.[\w/@-]+)+)=(.*)", re.S)
-_VARIABLE = re.compile(rf"({PREFIX}\w+)=(.*)", re.S)
+_WORD = re.compile(
+    r"""(?<!\S)\#[^\n]* | (?: \\. | '[^']*' | "(?:\\.|[^"\\])*" | [^\s'"\\;&|<>()`] )+""", re.VERBOSE | re.DOTALL
+)
+_OVERRIDE = re.compile(r"(?:\+\+|\+)?([A-Za-z_][\w/@-]*(?:\.[\w/@-]+)+)=(.*)", re.DOTALL)
+_VARIABLE = re.compile(rf"({PREFIX}\w+)=(.*)", re.DOTALL)
 _ENV_VARS = "ray_kwargs.ray_init.runtime_env.env_vars"
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*\.main_\w+|[A-Za-z_]\w*(?:\.\w+)*_main")
 

@@ -60,10 +60,9 @@ class Report:
                 findings = [failed(f"{what}: {error}", "")]
         return self.add(*findings)
 
-    def summary(self) -> str:
-        """How many findings of each level there were."""
-        words = {Level.OK: "ok", Level.WARNING: "warning(s)", Level.FAILED: "failed", Level.SKIPPED: "skipped"}
-        return ", ".join(f"{self._counts[level]} {word}" for level, word in words.items() if self._counts[level])
+    def close(self) -> None:
+        """Print how many findings of each level there were."""
+        self.section(", ".join(f"{self._counts[level]} {level.value}" for level in Level if self._counts[level]))
 
     @property
     def exit_code(self) -> int:

@@ -63,15 +63,24 @@ class Served:
         return f"{self.kind.value} {self.version}" if self.version else self.kind.value
 
 
+def json_object(response: httpx.Response) -> dict[str, Any]:
+    """An answer's body, where it is a JSON object and the status 200; else nothing."""
+    try:
+        data = response.json()
+    except ValueError:
+        return {}
+    return data if response.status_code == 200 and isinstance(data, dict) else {}
+
+
 async def identify(control: Control) -> Served:
     """What the server is. Raises JudgeError where it does not answer."""
-    version = _object(await control.call("GET", "/version")).get("version")
+    version = json_object(await control.call("GET", "/version")).get("version")
     if isinstance(version, str):
         return Served(control.url, Kind.VLLM, _version(version))
-    info = _object(await control.call("GET", "/server_info"))
+    info = json_object(await control.call("GET", "/server_info"))
     if "version" in info:
         return Served(control.url, Kind.SGLANG, _version(str(info["version"])), info)
-    if "workers" in _object(await control.call("GET", "/workers")):
+    if "workers" in json_object(await control.call("GET", "/workers")):
         return Served(control.url, Kind.ROUTER)
     return Served(control.url)
 
@@ -100,11 +109,15 @@ async def check_models(control: Control, served: Served, settings: Settings) -> 
     if response.status_code in (401, 403):
         given = settings.api_key.get_secret_value() not in ("", "EMPTY")
         what = "the server does not take GENRM_API_KEY" if given else "the server wants a key, and none is set"
-        return [failed(f"{what} (HTTP {response.status_code})", "GENRM_API_KEY=the key that the server was started with")]
-    cards = _object(response).get("data")
+        return [
+            failed(f"{what} (HTTP {response.status_code})", "GENRM_API_KEY=the key that the server was started with")
+        ]
+    cards = json_object(response).get("data")
     models = {str(card.get("id")): card for card in cards if isinstance(card, dict)} if isinstance(cards, list) else {}
     if not models:
-        return [warning(f"it does not say which models it serves (HTTP {response.status_code})", "is it a judge's server?")]
+        return [
+            warning(f"it does not say which models it serves (HTTP {response.status_code})", "is it a judge's server?")
+        ]
     if settings.model_name not in models:
         what = f"{settings.model_name} is not served here; there are: {', '.join(models)}"
         fix = f"GENRM_MODEL_NAME={next(iter(models))}, or start it with --served-model-name {settings.model_name}"
@@ -129,7 +142,12 @@ def _check_room(longest: Any, reply: int) -> list[Finding]:
 
 def own_addresses() -> list[str]:
     """This host's addresses in its networks (IPv4)."""
-    found = [entry.address for entries in psutil.net_if_addrs().values() for entry in entries if entry.family == socket.AF_INET]
+    found = [
+        entry.address
+        for entries in psutil.net_if_addrs().values()
+        for entry in entries
+        if entry.family == socket.AF_INET
+    ]
     return [address for address in found if not ipaddress.ip_address(address).is_loopback]
 
 
@@ -173,15 +191,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _object(response: httpx.Response) -> dict[str, Any]:
-    """The body, where it is a JSON object and the status 200."""
-    try:
-        data = response.json()
-    except ValueError:
-        return {}
-    return data if response.status_code == 200 and isinstance(data, dict) else {}
 
 
 def _version(text: str) -> Version | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from genrm.errors import GenRMError, SettingsError
@@ -69,13 +70,13 @@ def _summary(settings: Settings) -> Finding:
 
 def _files(settings: Settings) -> list[Finding]:
     """What the settings name must be there."""
-    findings = []
-    for load, arguments in (
-        (load_template, (settings.prompt_template, settings.include_reference)),
-        (load_canaries, (settings.canary,)),
-    ):
-        try:
-            load(*arguments)
-        except GenRMError as error:
-            findings.append(failed(str(error), ""))
-    return findings
+    template = _loaded(lambda: load_template(settings.prompt_template, settings.include_reference))
+    return [*template, *_loaded(lambda: load_canaries(settings.canary))]
+
+
+def _loaded(load: Callable[[], object]) -> list[Finding]:
+    try:
+        load()
+    except GenRMError as error:
+        return [failed(str(error), "")]
+    return []
