@@ -52,7 +52,10 @@ async def examine(wish: Wish, console: Console) -> int:
         LaunchError: a file or a version that was given cannot be used.
     """
     report = Report(console)
-    wiring = Wiring.of(read_launch(wish.launch), Verl.chosen(wish.verl)) if wish.launch else None
+    wiring = None
+    if wish.launch:
+        launch = read_launch(wish.launch)
+        wiring = Wiring.of(launch, Verl.chosen(wish.verl, launch))
     settings, findings = settings_of(wiring)
     if wiring:
         report.section(f"wiring ({', '.join(wiring.launch.names)})")

@@ -102,7 +102,7 @@ class _Examination:
         report, settings = self._report, self._settings
         report.section(f"server {url}")
         key = settings.api_key.get_secret_value()
-        control = Control(url, self._http, {"authorization": f"Bearer {key}"} if key not in ("", "EMPTY") else None)
+        control = Control(url, self._http, "" if key == "EMPTY" else key)
         patient = _Patient(Served(url), control)
         if not await report.check("what it is", PROBE_SECONDS, self._identified(patient)):
             return patient

@@ -52,12 +52,14 @@ class Launch:
         values: dotted key -> value; keys that are null are left out.
         variables: GENRM_* variables that a script sets.
         modules: Python modules that a script starts.
+        composed_by_old: it is what Hydra composed in a verl that had no `reward` branch yet.
     """
 
     names: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
     modules: set[str] = field(default_factory=set)
+    composed_by_old: bool = False
 
     def under(self, prefix: str) -> dict[str, Any]:
         """The values whose key begins with `prefix` and a dot, by the rest of their key."""
@@ -102,6 +104,7 @@ def _read_yaml(path: Path, text: str, launch: Launch) -> None:
         raise LaunchError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     if isinstance(data, Mapping):
         launch.values.update(_flat(data))
+        launch.composed_by_old |= {"trainer", "custom_reward_function"} <= data.keys() and "reward" not in data
     elif isinstance(data, list):
         _read_words((word for word in data if isinstance(word, str)), launch)
 

@@ -14,16 +14,20 @@ from packaging.version import Version
 from genrm.offload.lease import Offload
 from genrm.offload.memory import LEAST_GIB, MemoryWatch, open_probe
 from genrm.offload.servers import Control, Seen
-from genrm.offload.sglang import NOT_SAVING
+from genrm.offload.sglang import NOT_SAVING, workers_behind
 from genrm.offload.vllm import NO_DEV_MODE
 from genrm.settings import Settings
 from genrm.workbench.doctor.findings import Finding, failed, ok, skipped, warning
-from genrm.workbench.doctor.servers import Kind, Served, json_object
+from genrm.workbench.doctor.servers import Kind, Served, identify, json_object
 from genrm.workbench.offloading import describe_holders
 
 
 async def look(control: Control, served: Served) -> Seen | None:
     """Whether the server sleeps; None where it cannot be asked. Raises JudgeError."""
+    if served.kind is Kind.ROUTER:
+        workers = await workers_behind(control)
+        seen = {await look(control.at(url), Served(url, Kind.SGLANG)) for url in workers}
+        return Seen.ASLEEP if Seen.ASLEEP in seen else seen.pop()
     path = {Kind.VLLM: "/is_sleeping", Kind.SGLANG: "/ready"}.get(served.kind)
     if path is None:
         return None
@@ -41,7 +45,8 @@ async def check_flags(control: Control, served: Served, settings: Settings) -> l
     if served.kind is Kind.SGLANG:
         return list(_sglang_flags(served))
     if served.kind is Kind.ROUTER:
-        return [skipped("its workers are looked at one by one, when they are put to sleep")]
+        workers = [await identify(control.at(url)) for url in await workers_behind(control)]
+        return [finding for worker in workers for finding in _sglang_flags(worker)]
     return [failed(f"{served.url} is neither vLLM nor SGLang, so it cannot be put to sleep", "GENRM_USE_OFFLOAD=0")]
 
 
@@ -87,7 +92,7 @@ def _sglang_flags(served: Served) -> Iterator[Finding]:
     ):
         flag = "--" + key.replace("_", "-")
         if served.info.get(key):
-            yield ok(f"{flag} is on")
+            yield ok(f"{flag} is on at {served.url}")
         else:
             wrong, _, fix = NOT_SAVING.format(url=served.url, flag=flag, what=what).partition(". ")
             yield failed(wrong, fix)

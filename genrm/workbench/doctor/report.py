@@ -57,7 +57,8 @@ class Report:
             try:
                 findings = list(await looking)
             except GenRMError as error:
-                findings = [failed(f"{what}: {error}", "")]
+                wrong, _, fix = str(error).partition(". ")
+                findings = [failed(wrong, fix)]
         return self.add(*findings)
 
     def close(self) -> None:

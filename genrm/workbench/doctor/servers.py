@@ -23,6 +23,7 @@ from genrm.workbench.doctor.findings import Finding, failed, ok, skipped, warnin
 LEAST_ROOM = 1024
 """Tokens that the prompt needs at least: instructions, a problem and a solution."""
 _REACH_SECONDS = 2.0
+_REFUSED = (401, 403)
 
 
 class Kind(str, enum.Enum):
@@ -52,12 +53,14 @@ class Served:
         kind: what it is.
         version: as it says it; None where it does not.
         info: what SGLang says at /server_info.
+        refuses: it does not say what it is, as it does not take the key.
     """
 
     url: str
     kind: Kind = Kind.OTHER
     version: Version | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    refuses: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.version}" if self.version else self.kind.value
@@ -74,7 +77,8 @@ def json_object(response: httpx.Response) -> dict[str, Any]:
 
 async def identify(control: Control) -> Served:
     """What the server is. Raises JudgeError where it does not answer."""
-    version = json_object(await control.call("GET", "/version")).get("version")
+    response = await control.call("GET", "/version")
+    version = json_object(response).get("version")
     if isinstance(version, str):
         return Served(control.url, Kind.VLLM, _version(version))
     info = json_object(await control.call("GET", "/server_info"))
@@ -82,7 +86,7 @@ async def identify(control: Control) -> Served:
         return Served(control.url, Kind.SGLANG, _version(str(info["version"])), info)
     if "workers" in json_object(await control.call("GET", "/workers")):
         return Served(control.url, Kind.ROUTER)
-    return Served(control.url)
+    return Served(control.url, refuses=response.status_code in _REFUSED)
 
 
 def unreachable(error: JudgeError) -> Finding:
@@ -93,6 +97,8 @@ def unreachable(error: JudgeError) -> Finding:
 def check_backend(served: Served, settings: Settings) -> list[Finding]:
     """Whether the server is what GENRM_SERVER_BACKEND says."""
     backend = settings.server_backend
+    if served.refuses:
+        return [_wrong_key(settings)]
     if served.kind in _FITTING[backend]:
         return [ok(str(served))]
     what = f"it is an {served}" if served.kind is Kind.OTHER else f"it is {served}"
@@ -106,12 +112,8 @@ def check_backend(served: Served, settings: Settings) -> list[Finding]:
 async def check_models(control: Control, served: Served, settings: Settings) -> list[Finding]:
     """Whether the key is taken, the model is there, and its context is long enough."""
     response = await control.call("GET", "/v1/models")
-    if response.status_code in (401, 403):
-        given = settings.api_key.get_secret_value() not in ("", "EMPTY")
-        what = "the server does not take GENRM_API_KEY" if given else "the server wants a key, and none is set"
-        return [
-            failed(f"{what} (HTTP {response.status_code})", "GENRM_API_KEY=the key that the server was started with")
-        ]
+    if response.status_code in _REFUSED:
+        return [_wrong_key(settings)]
     cards = json_object(response).get("data")
     models = {str(card.get("id")): card for card in cards if isinstance(card, dict)} if isinstance(cards, list) else {}
     if not models:
@@ -125,6 +127,12 @@ async def check_models(control: Control, served: Served, settings: Settings) -> 
         return [warning(what, fix) if served.kind is Kind.SGLANG else failed(what, fix)]
     longest = models[settings.model_name].get("max_model_len")
     return [ok(f"it serves {settings.model_name}"), *_check_room(longest, settings.max_tokens)]
+
+
+def _wrong_key(settings: Settings) -> Finding:
+    given = settings.api_key.get_secret_value() not in ("", "EMPTY")
+    what = "the server does not take GENRM_API_KEY" if given else "the server wants a key, and none is set"
+    return failed(what, "GENRM_API_KEY=the key that the server was started with")
 
 
 def _check_room(longest: Any, reply: int) -> list[Finding]:

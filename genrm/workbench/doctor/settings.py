@@ -54,7 +54,7 @@ def _field(name: str) -> str:
 
 def _misspelt(name: str) -> Finding:
     what, _, hint = unknown(name).partition("; ")
-    return warning(f"{what}, so it does nothing", hint)
+    return warning(f"{what}, so it does nothing", hint.replace("did you mean ", f"did you mean {PREFIX}"))
 
 
 def _wrong(line: str) -> Finding:

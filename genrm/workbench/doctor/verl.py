@@ -35,8 +35,8 @@ class Verl:
     source: str
 
     @classmethod
-    def chosen(cls, version: str | None) -> Verl:
-        """The version that was asked for, else the installed one, else the newest that is known.
+    def chosen(cls, version: str | None, launch: Launch) -> Verl:
+        """The version that was asked for, else the installed one, else the newest that fits.
 
         Raises:
             LaunchError: it is no version.
@@ -49,6 +49,10 @@ class Verl:
         try:
             return cls(Version(metadata.version("verl")), "installed here")
         except (metadata.PackageNotFoundError, InvalidVersion):
+            if launch.composed_by_old:
+                return cls(
+                    Version(facts()["newest_old"]), "or an older one, which composed this; another one by --verl"
+                )
             return cls(Version(facts()["newest"]), "none is installed here; another one by --verl")
 
     def obeys(self, launch: Launch) -> str:

@@ -77,10 +77,19 @@ def check_keys(wiring: Wiring) -> list[Finding]:
             if key.new in wiring.launch.values:
                 findings.append(ok(f"{what}; {key.new} is set, too, and counts"))
             else:
-                findings.append(failed(what, f"{key.new}={key.value}"))
+                findings.append(failed(what, _override(key.new, key.value)))
     if wiring.obeys == "old":
-        findings += [failed(f"{verl} does not know {key}", old_name(key)) for key in new_keys(wiring.launch)]
+        findings += [
+            failed(f"{verl} does not know {key}", _override(old_name(key), wiring.launch.values[key]))
+            for key in new_keys(wiring.launch)
+        ]
     return findings
+
+
+def _override(key: str, value: Any) -> str:
+    """As it is to be written in a launch script."""
+    added = "+" if any(part in key for part in facts()["added"]) else ""
+    return f"{added}{key}={'naive' if value in facts()['gone'] else value}"
 
 
 async def check_function(wiring: Wiring) -> list[Finding]:
@@ -91,7 +100,7 @@ async def check_function(wiring: Wiring) -> list[Finding]:
         return [skipped(f"{wiring.name(key)} is {path}: what the shell makes of it is not known here")]
     if not path:
         fix = f"{wiring.name(key)}={OURS} {wiring.name(f'{_FUNCTION}.name')}=compute_score"
-        return [failed("no reward function is set: verl uses its own rule and asks no judge", fix)]
+        return [failed("no reward function is set: verl pays by its own rule, and asks no judge", fix)]
     seen = await _import(str(path), str(function), wiring)
     if "error" in seen:
         fix = "install it where verl's workers run" if str(path).startswith("pkg://") else "give the path from here"
@@ -128,6 +137,8 @@ async def _import(path: str, function: str, wiring: Wiring) -> dict[str, Any]:
 
 def check_kwargs(wiring: Wiring) -> list[Finding]:
     """Whether the reward_kwargs are settings."""
+    if not wiring.kwargs:
+        return []
     if not wiring.calls_genrm:
         return [skipped("reward_kwargs are not looked at: the function is not genrm's")]
     try:
@@ -165,7 +176,7 @@ def _rate_limit(wiring: Wiring) -> Finding:
         )
     return warning(
         "reward manager rate_limited asks for one sample at a time in each worker, and scores errors as 0.0",
-        f"+{wiring.name(key)}=32, or {wiring.name('reward.reward_manager.name')}=naive with GENRM_MAX_WORKERS",
+        f"{_override(wiring.name(key), 32)}, or better {wiring.name('reward.reward_manager.name')}=naive",
     )
 
 
