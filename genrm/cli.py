@@ -191,6 +191,8 @@ def _run(tool: Callable[[Console], Coroutine[object, object, int]], log_level: i
     """Run a tool that prints to stdout. Returns the exit code."""
     console, errors = Console(highlight=False), Console(stderr=True)
     _log_to(errors, log_level)
+    # What it logs it raises, too.
+    logging.getLogger("genrm.offload.lease").setLevel(logging.CRITICAL)
     try:
         return asyncio.run(tool(console))
     except (SettingsError, LaunchError) as error:

@@ -4,11 +4,11 @@
 
     launch      a verl configuration or launch script -> what it sets
     wiring      is the reward function really called, by the verl that is meant?
-    settings    are the GENRM_* settings right?
+    variables   are the GENRM_* settings right?
     servers     what answers at each base URL: its kind, version, model and key
     answers     does it judge: canaries, latency, structured outputs
     memory      can it sleep; asleep -> awake -> canaries
     findings    what a check says
     report      prints findings as they come, and holds each check to its deadline
-    examination joins them
+    judge       joins what is asked of the servers; examination joins all
 """

@@ -12,7 +12,7 @@ from genrm.workbench.doctor.findings import skipped
 from genrm.workbench.doctor.judge import examine_judge
 from genrm.workbench.doctor.launch import read_launch
 from genrm.workbench.doctor.report import Report
-from genrm.workbench.doctor.settings import settings_of
+from genrm.workbench.doctor.variables import settings_of
 from genrm.workbench.doctor.verl import Verl
 from genrm.workbench.doctor.wiring import (
     Wiring,

@@ -110,7 +110,7 @@ class _Examination:
         if settings.server_backend == "openai":
             return patient
         await report.check("whether it sleeps", PROBE_SECONDS, self._state(patient))
-        if patient.seen or patient.served.kind is Kind.SGLANG:
+        if patient.seen and patient.served.kind is not Kind.ROUTER:
             exposure = check_exposure(self._http, patient.served, own_addresses())
             await report.check("who can reach it", PROBE_SECONDS, exposure)
         if settings.use_offload or self._round_trip:

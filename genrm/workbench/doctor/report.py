@@ -20,24 +20,27 @@ _INDENT = 10
 
 
 class Report:
-    """Prints findings and counts them.
+    """Prints findings and keeps them.
 
     Args:
         console: where to. Only a terminal gets colours, broken lines and a spinner.
+
+    Attributes:
+        findings: so far.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._counts: Counter[Level] = Counter()
+        self.findings: list[Finding] = []
 
     def section(self, title: str) -> None:
         """What the next findings are about."""
-        self._console.print(Text(f"{title}" if not self._counts else f"\n{title}", style="bold"), soft_wrap=True)
+        self._console.print(Text(f"\n{title}" if self.findings else title, style="bold"), soft_wrap=True)
 
     def add(self, *findings: Finding) -> bool:
         """Print findings. Returns whether none of them has failed."""
         for finding in findings:
-            self._counts[finding.level] += 1
+            self.findings.append(finding)
             for line in self._lines(finding):
                 self._console.print(line, soft_wrap=True)
         return not any(finding.level is Level.FAILED for finding in findings)
@@ -63,12 +66,13 @@ class Report:
 
     def close(self) -> None:
         """Print how many findings of each level there were."""
-        self.section(", ".join(f"{self._counts[level]} {level.value}" for level in Level if self._counts[level]))
+        counts = Counter(finding.level for finding in self.findings)
+        self.section(", ".join(f"{counts[level]} {level.value}" for level in Level if counts[level]))
 
     @property
     def exit_code(self) -> int:
         """1 where something has failed, else 0."""
-        return 1 if self._counts[Level.FAILED] else 0
+        return 1 if any(finding.level is Level.FAILED for finding in self.findings) else 0
 
     def _spinner(self, what: str) -> AbstractContextManager[object]:
         return Status(Text(what), console=self._console) if self._console.is_terminal else nullcontext()

@@ -41,7 +41,8 @@ def settings_of(wiring: Wiring | None) -> tuple[Settings | None, list[Finding]]:
         settings = Settings.load(**given)
     except SettingsError as error:
         return None, [*findings, *(_wrong(line) for line in str(error).splitlines())]
-    return settings, [_summary(settings), *findings, *_files(settings)]
+    missing = _files(settings)
+    return None if missing else settings, [_summary(settings), *findings, *missing]
 
 
 def _environment() -> dict[str, Any]:
