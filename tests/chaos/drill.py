@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from chaos.processes import Judge, Worker
 
 BATCH_SECONDS = 120.0
 """A batch that takes longer hangs."""
-SLEEP_SECONDS = 60.0
+SLEEP_SECONDS = 15.0
 """So long after a batch that was disturbed the judge must be asleep."""
 LINGER_SECONDS = 1.0
 TOKENS_PER_SECOND = 4000.0
@@ -63,6 +65,8 @@ class Report:
     final: dict[str, Any] = field(default_factory=dict)
     journal: list[dict[str, Any]] = field(default_factory=list)
     exit_codes: list[int] = field(default_factory=list)
+    hang: str = ""
+    """Where it hung, and what could be seen then; empty if it did not."""
 
 
 def samples_of(batch: int, size: int) -> list[dict[str, Any]]:
@@ -121,7 +125,7 @@ class Drill:
         self._progress = asyncio.Event()
 
     async def run(self) -> Report:
-        """All of it. Raises TimeoutError for a batch that hangs."""
+        """All of it."""
         began = time.monotonic()
         await self._judge.start()
         try:
@@ -131,6 +135,8 @@ class Drill:
                 await self._batch(batch)
             self.report.final = (await self._judge.state() or {}).get("engine", {})
             self.report.exit_codes = await asyncio.gather(*(worker.stop() for worker in self._workers))
+        except TimeoutError:
+            self.report.hang = await self._what_is_seen()
         finally:
             for worker in self._workers:
                 await worker.kill()
@@ -153,8 +159,10 @@ class Drill:
         self._left = len(samples)
         events = self._events()
         before = self.report.workers_killed + self.report.servers_killed
-        for index, worker in enumerate(self._workers):
-            await worker.give(samples[index :: len(self._workers)])
+        gifts = [worker.give(samples[index :: len(self._workers)]) for index, worker in enumerate(self._workers)]
+        # The stranger comes with the first samples, while the judge is about to be woken. Not near the end: what he
+        # wakes after it has been put to sleep stays awake, as no server tells of it.
+        await asyncio.gather(*gifts, *([self._wake_a_part()] if self._random.random() < self.plan.part_woken else []))
         with anyio.fail_after(BATCH_SECONDS):
             while self._left:
                 self._progress.clear()
@@ -169,10 +177,23 @@ class Drill:
         with anyio.fail_after(SLEEP_SECONDS):
             while not await self._train():
                 await anyio.sleep(0.02)
-        # The stranger comes in training, too, but for the last time: what he does after all is over nobody mends.
-        if number < self.plan.batches - 1 and self._random.random() < self.plan.part_woken:
-            await self._wake_a_part()
+        if self._random.random() < self.plan.part_woken:
+            await self._wake_a_part()  # while training has the memory: it does not fit
         await self._judge.control("PUT", "/_mock/gpu", {"claims": {}})
+
+    async def _what_is_seen(self) -> str:
+        entries = [
+            f"{entry['arrived']:.3f} {entry['path']}?{entry['query']} {entry['status']} {entry['state']}"
+            for entry in read_lines(self._journal)
+            if entry["body"] is None
+        ]
+        logs = [path.read_text(encoding="utf-8")[-2000:] for path in sorted(self._folder.glob("worker-*.log"))]
+        # The ledger as it is kept (genrm.offload.stores).
+        with closing(sqlite3.connect(next((self._folder / "ledger").iterdir()))) as ledger:
+            kept = ledger.execute("SELECT state FROM ledger").fetchone()[0]
+        return "\n".join(
+            [f"{self._left} samples left", str(await self._judge.state()), kept, *entries[-10:], *filter(None, logs)]
+        )
 
     async def _train(self) -> bool:
         """Take the trainer's memory. False where it is not free: a training would be out of memory."""
@@ -186,7 +207,6 @@ class Drill:
             for event, chance in (
                 (self._kill_a_worker, self.plan.worker_killed),
                 (self._kill_the_server, self.plan.server_killed),
-                (self._wake_a_part, self.plan.part_woken),
             )
             if self._random.random() < chance
         ]

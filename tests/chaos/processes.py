@@ -68,10 +68,11 @@ class Judge:
         try:
             async with httpx.AsyncClient(timeout=10) as http:
                 response = await http.request(method, self.url + path, json=json)
-                answer: dict[str, Any] = response.json() if response.content else {}
-                return answer
         except httpx.HTTPError:
             return None
+        # Older servers answer some calls, and crash in others, without a word of JSON.
+        answer: dict[str, Any] = response.json() if "json" in response.headers.get("content-type", "") else {}
+        return answer
 
 
 class Worker:

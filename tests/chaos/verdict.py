@@ -12,6 +12,8 @@ COMPLETIONS = "/v1/chat/completions"
 
 def faults_of(report: Report) -> list[str]:
     """Every promise that was broken, in words; empty for a drill that was passed."""
+    if report.hang:
+        return [f"it hangs: {report.hang}"]
     return [
         *_of_rewards(report),
         *_of_requests(report),
