@@ -76,7 +76,7 @@ class Moved:
 def moved_keys(launch: Launch) -> Iterator[Moved]:
     """The old names that a launch uses."""
     for key, value in launch.values.items():
-        new = _new_name(key)
+        new = _renamed(key, facts()["moved"])
         if new:
             yield Moved(key, new, value)
 
@@ -88,10 +88,7 @@ def new_keys(launch: Launch) -> list[str]:
 
 def old_name(key: str) -> str:
     """The name that a new name had; the key itself where it has not changed."""
-    for old, new in facts()["moved"].items():
-        if key == new or key.startswith(f"{new}."):
-            return f"{old}{key[len(new) :]}"
-    return key
+    return _renamed(key, {new: old for old, new in facts()["moved"].items()}) or key
 
 
 def effective(launch: Launch, obeys: str) -> dict[str, Any]:
@@ -105,8 +102,9 @@ def effective(launch: Launch, obeys: str) -> dict[str, Any]:
     return values
 
 
-def _new_name(key: str) -> str:
-    for old, new in sorted(facts()["moved"].items(), key=lambda item: -len(item[0])):
-        if key == old or key.startswith(f"{old}."):
-            return f"{new}{key[len(old) :]}"
+def _renamed(key: str, names: Mapping[str, str]) -> str:
+    """The key by the name that the longest fitting branch has now; "" where none has another name."""
+    for before, after in sorted(names.items(), key=lambda item: -len(item[0])):
+        if key == before or key.startswith(f"{before}."):
+            return f"{after}{key[len(before) :]}"
     return ""
