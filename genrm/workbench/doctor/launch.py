@@ -21,7 +21,7 @@ from genrm.settings import PREFIX
 
 # The words of a shell script, comments between them; a quoted string may hold line breaks.
 _WORD = re.compile(
-    r"""(?<!\S)\#[^\n]* | (?: \\. | '[^']*' | "(?:\\.|[^"\\])*" | [^\s'"\\;&|<>()`] )+""", re.VERBOSE | re.DOTALL
+    r"""(?<!\S)\#[^\n]* | (?: \\[^\n] | '[^']*' | "(?:\\.|[^"\\])*" | [^\s'"\\;&|<>()`] )+""", re.VERBOSE | re.DOTALL
 )
 _OVERRIDE = re.compile(r"(?:\+\+|\+)?([A-Za-z_][\w/@-]*(?:\.[\w/@-]+)+)=(.*)", re.DOTALL)
 _VARIABLE = re.compile(rf"({PREFIX}\w+)=(.*)", re.DOTALL)
@@ -121,7 +121,7 @@ def _flat(data: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _read_script(text: str, launch: Launch) -> None:
-    words = (match[0] for match in _WORD.finditer(text.replace("\\\n", "")))
+    words = (match[0] for match in _WORD.finditer(text))
     _read_words((_unquoted(word) for word in words if not word.startswith("#")), launch)
 
 

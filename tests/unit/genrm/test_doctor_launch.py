@@ -66,6 +66,7 @@ class TestScripts:
             "x a.b=1 # it's\nx c.d=2",
             "echo $#; x a.b=1 c.d=2 'never closed",
             "x a.b=1 \\\n\\\n  c.d=2",
+            "x a.b=1 \\\n# a.b=3 \\\n  c.d=2",
             "x a.b=1 c.d='2'",
         ],
     )

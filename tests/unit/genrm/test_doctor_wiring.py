@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import metadata
+from typing import Any, Final
 
 import pytest
 from packaging.version import Version
 
 from genrm import Settings
-from genrm.workbench.doctor import verl as verl_rules
 from genrm.workbench.doctor.findings import Finding, Level
 from genrm.workbench.doctor.launch import Launch, LaunchError, Unknown
 from genrm.workbench.doctor.verl import Verl, moved_keys, old_name
@@ -63,15 +63,15 @@ class TestVersions:
         assert wired({}, "0.9.1", *modules).obeys == obeys
 
     def test_the_installed_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(verl_rules.metadata, "version", lambda _: "0.8.0")
+        monkeypatch.setattr(metadata, "version", lambda _: "0.8.0")
         assert Verl.chosen(None, Launch()) == Verl(Version("0.8.0"), "installed here")
 
     @pytest.mark.parametrize(("composed_by_old", "version"), [(False, "0.9.1"), (True, "0.7.0")])
     def test_none_installed(self, monkeypatch: pytest.MonkeyPatch, composed_by_old: bool, version: str) -> None:
         def missing(name: str) -> str:
-            raise verl_rules.metadata.PackageNotFoundError(name)
+            raise metadata.PackageNotFoundError(name)
 
-        monkeypatch.setattr(verl_rules.metadata, "version", missing)
+        monkeypatch.setattr(metadata, "version", missing)
         assert Verl.chosen(None, Launch(composed_by_old=composed_by_old)).version == Version(version)
 
     def test_what_is_none(self) -> None:
@@ -188,7 +188,7 @@ class TestManagers:
 
 
 class TestBatches:
-    STEP = {"data.train_batch_size": 64, "actor_rollout_ref.rollout.n": 8}
+    STEP: Final = {"data.train_batch_size": 64, "actor_rollout_ref.rollout.n": 8}
 
     def batch(self, values: dict[str, Any], **settings: Any) -> Finding:
         return check_batch(wired(values), Settings.load(use_offload=True, **settings))[-1]
