@@ -25,7 +25,9 @@ def main(path: str, name: str) -> dict[str, Any]:
         "found": callable(function),
         "is_async": inspect.iscoroutinefunction(function),
         "functions": [
-            key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")
+            key
+            for key, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__ and not key.startswith("_")
         ],
     }
 
