@@ -101,6 +101,8 @@ def join_cluster(ledger: str) -> None:
     except (ImportError, ConnectionError) as error:
         if ledger == "ray":
             raise OffloadError(f"GENRM_OFFLOAD_LEDGER is ray, and there is no Ray cluster here: {error}") from None
+    except RuntimeError as error:  # of another version of Ray or Python
+        raise OffloadError(f"the Ray cluster of this host cannot be joined: {error}") from None
 
 
 def describe_holders(state: State) -> list[str]:
