@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from itertools import pairwise
@@ -132,6 +133,29 @@ def test_a_misspelt_reward_kwarg(mock_server: MockServer, script: Callable[..., 
     assert result.returncode == 1
     assert fixes(result.stdout)["in reward_kwargs, MAX_RETRYS is not a setting of genrm"] == "did you mean MAX_RETRIES?"
     assert "the judge is not looked at while settings are wrong" in result.stdout
+
+
+def test_what_the_documentation_shows(mock_server_factory: Servers, tmp_path: Path) -> None:
+    document = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    script, shown = re.findall(r"^```(?:sh)?\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)[1:3]
+    (tmp_path / "train.sh").write_text(script)
+    server = mock_server_factory(profile="vllm-0.23.0")
+    result = run(
+        *("doctor", "--config", tmp_path / "train.sh", "--verl", "0.9.1"),
+        GENRM_BASE_URL=server.base_url,
+        GENRM_OFFLOAD_DIR=tmp_path,
+    )
+    assert result.returncode == 1
+    printed = result.stdout.replace(server.base_url, "http://localhost:30000").replace(f"{tmp_path}/", "")
+    printed = printed.replace("as told by --verl", "none is installed here; another one by --verl")
+    assert _comparable(printed) == _comparable(shown)
+
+
+def _comparable(text: str) -> list[str]:
+    """The findings without what depends on the machine: line breaks, seconds, its GPUs and its network."""
+    text = re.sub(r"\n {10}(?!fix:)", " ", text)
+    lines = re.sub(r"[\d.]+ s\b", "N s", text).splitlines()
+    return [line for line in lines if not re.search("memory came back|genrm-harness.gpu|network|skipped$", line)]
 
 
 class TestWrongUse:
