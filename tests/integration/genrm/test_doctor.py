@@ -18,7 +18,7 @@ from starlette.routing import Route
 from genrm import Settings
 from genrm.judge import Judge
 from genrm.offload.gateway import open_offload
-from genrm.workbench.doctor import answers
+from genrm.workbench.doctor import answers, memory, servers
 from genrm.workbench.doctor import judge as doctor_judge
 from genrm.workbench.doctor.findings import Finding, Level
 from genrm.workbench.doctor.judge import examine_judge
@@ -153,6 +153,15 @@ class TestReaching:
         [what] = said(findings, Level.WARNING)
         assert what.startswith(f"whoever reaches {mock_server.base_url} can put the judge to sleep")
 
+    async def test_a_judge_on_another_host(
+        self, mock_server: MockServer, examine: Examine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(servers, "_is_loopback", lambda _host: False)
+        findings = await examine(mock_server.base_url)
+        [finding] = [finding for finding in findings if finding.level is Level.WARNING]
+        assert finding.what.startswith(f"whoever reaches {mock_server.base_url}")
+        assert "firewall" in finding.fix
+
     async def test_without_dev_mode_there_is_nothing_to_reach(
         self, mock_server_factory: Servers, examine: Examine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -274,6 +283,29 @@ class TestSleeping:
                 assert not is_sleeping(mock_server)
         finally:
             await offload.aclose()
+
+    @pytest.mark.parametrize(
+        ("asleep", "level", "what"),
+        [
+            (1.5, Level.OK, "38.5 GiB of GPU memory came back"),
+            (39.9, Level.FAILED, "only 0.1 GiB of GPU memory came back"),
+        ],
+    )
+    async def test_the_memory_that_comes_back(
+        self,
+        mock_server: MockServer,
+        examine: Examine,
+        monkeypatch: pytest.MonkeyPatch,
+        asleep: float,
+        level: Level,
+        what: str,
+    ) -> None:
+        class Probe:
+            def used(self) -> float:
+                return asleep if is_sleeping(mock_server) else 40.0
+
+        monkeypatch.setattr(memory, "open_probe", lambda _urls: Probe())
+        assert what in said(await examine(mock_server.base_url, use_offload=True), level)
 
     async def test_no_dev_mode(self, mock_server_factory: Servers, examine: Examine) -> None:
         server = mock_server_factory(dev_mode=False)
