@@ -124,6 +124,13 @@ def real_vllm(session: nox.Session, work: Path) -> str:
 
 
 @nox.session(default=False)
+def chaos(session: nox.Session) -> None:
+    """The offload's drill: workers and servers are killed, nothing is lost. `-- --seeds 20`, `-- --help`."""
+    session.install(".")
+    session.run("python", "-m", "chaos", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session(default=False)
 def format(session: nox.Session) -> None:
     """Rewrite the code in the project's style."""
     install(session, "lint")

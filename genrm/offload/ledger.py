@@ -189,6 +189,9 @@ class Ledger:
     def _scored(self, me: Entry) -> Answer:
         """A sample of the batch is scored. With the last one the judge has to sleep: then there is a ticket."""
         state = self.state
+        if state.due or (state.phase is Phase.ASLEEP and self._now - state.since < GRACE_SECONDS):
+            # The batch is over: this sample was counted before, by a worker that was killed with its reward.
+            return self._answer()
         state.scored += 1
         if not self.policy.batch_size or state.scored < self.policy.batch_size:
             return self._answer()
@@ -230,8 +233,8 @@ class Ledger:
             state.idle_since = self._now
         elif phase is Phase.ASLEEP:
             state.sleeps += 1
-            # Without a batch's end it slept because nobody came: what was counted belongs to no batch any more.
-            state.scored = state.scored if state.due else 0
+            # Also where it slept because nobody came: what was counted belongs to no batch any more.
+            state.scored = 0
             state.due = False
         self._settle(phase)
         if me.leaving:

@@ -1,13 +1,17 @@
-"""`python -m chaos`: drills with several seeds and server profiles; `--help` says how."""
+"""The offload's drill, with several seeds and server versions; those of one seed run side by side.
+
+Exits with 1 where a promise was broken: a sample lost or scored twice, a request while the judge slept, a sleep with
+requests in flight, a judge awake after the batch's last reward, or at the end.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import sys
-from dataclasses import replace
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from chaos.drill import Plan, Report, run
@@ -15,58 +19,59 @@ from chaos.verdict import COMPLETIONS, faults_of
 
 PROFILES = ["vllm-0.32.0", "vllm-0.23.0", "vllm-0.16.0"]
 _LISTED = 20
+_COLUMNS = "profile seed samples asked workers\nkilled servers\nkilled parts\nwoken exact\nsleeps s faults"
 
 
 def main() -> int:
-    """Run the drills. Returns 1 if one was not passed."""
-    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    parser.add_argument("--profile", nargs="*", default=PROFILES, help="server versions, one after the other")
-    parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--seeds", type=int, default=1, help="how many seeds")
-    for name in ("processes", "batches", "batch_size"):
-        parser.add_argument("--" + name.replace("_", "-"), type=int, default=getattr(Plan, name))
+    """Run the drills. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--profile", nargs="+", default=PROFILES, metavar="NAME", help=f"default: {' '.join(PROFILES)}")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed (0)")
+    parser.add_argument("--seeds", type=int, default=1, help="how many (1)")
+    parser.add_argument("--processes", type=int, default=Plan.processes, help=f"that score ({Plan.processes})")
+    parser.add_argument("--batches", type=int, default=Plan.batches, help=f"({Plan.batches})")
+    parser.add_argument("--batch-size", type=int, default=Plan.batch_size, help=f"samples ({Plan.batch_size})")
     given = parser.parse_args()
-    console, failed = Console(), False
-    table = Table(
-        "profile",
-        "seed",
-        "samples",
-        "workers\nkilled",
-        "servers\nkilled",
-        "parts\nwoken",
-        "asked",
-        "exact\nsleeps",
-        "s",
-        "faults",
-        title="drills",
-    )
-    for profile in given.profile:
+    console = Console()
+    reports = asyncio.run(drills(given, console))
+    console.print(table_of(reports))
+    return int(any(map(faults_of, reports)))
+
+
+async def drills(given: argparse.Namespace, console: Console) -> list[Report]:
+    """All of them; what is wrong is printed at once."""
+    reports: list[Report] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("batches", total=given.seeds * len(given.profile) * given.batches)
         for seed in range(given.seed, given.seed + given.seeds):
-            plan = Plan(profile, seed, given.processes, given.batches, given.batch_size)
-            report = asyncio.run(run(replace(plan)))
-            faults = faults_of(report)
-            failed = failed or bool(faults)
-            for fault in faults[:_LISTED]:
-                console.print(f"{profile} seed {seed}: {fault}", markup=False, highlight=False, soft_wrap=True)
-            table.add_row(*_row(report, len(faults)))
-    console.print(table)
-    return int(failed)
+            plans = [Plan(profile, seed, given.processes, given.batches, given.batch_size) for profile in given.profile]
+            for report in await asyncio.gather(*(run(plan, lambda: progress.advance(bar)) for plan in plans)):
+                reports.append(report)
+                for fault in faults_of(report)[:_LISTED]:
+                    where = f"{report.plan.profile} seed {seed}"
+                    console.print(f"{where}: {fault}", markup=False, highlight=False, soft_wrap=True)
+    return reports
 
 
-def _row(report: Report, faults: int) -> list[str]:
-    plan = report.plan
-    asked = sum(entry["path"] == COMPLETIONS for entry in report.journal)
-    exact = f"{report.undisturbed - len(report.late)}/{report.undisturbed}"
-    counts = (report.workers_killed, report.servers_killed, report.parts_woken, asked)
-    return [
-        plan.profile,
-        str(plan.seed),
-        str(len(report.outcomes)),
-        *map(str, counts),
-        exact,
-        f"{report.seconds:.0f}",
-        str(faults),
-    ]
+def table_of(reports: list[Report]) -> Table:
+    """One line a drill."""
+    table = Table()
+    for name in _COLUMNS.split(" "):
+        table.add_column(name, no_wrap=True)
+    for report in reports:
+        plan = report.plan
+        table.add_row(
+            plan.profile,
+            str(plan.seed),
+            f"{len(report.outcomes):,}",
+            f"{sum(entry['path'] == COMPLETIONS for entry in report.journal):,}",
+            *(str(count) for count in (report.workers_killed, report.servers_killed, report.parts_woken)),
+            f"{report.undisturbed - len(report.late)}/{report.undisturbed}",
+            f"{report.seconds:.0f}",
+            str(len(faults_of(report))),
+        )
+    return table
 
 
 if __name__ == "__main__":

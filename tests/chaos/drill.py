@@ -13,6 +13,7 @@ import random
 import sqlite3
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +25,10 @@ from chaos.processes import Judge, Worker
 
 BATCH_SECONDS = 120.0
 """A batch that takes longer hangs."""
-SLEEP_SECONDS = 15.0
+SLEEP_SECONDS = 60.0
 """So long after a batch that was disturbed the judge must be asleep."""
-LINGER_SECONDS = 1.0
+LINGER_SECONDS = 2.0
+"""Longer than any pause within a batch, also on a loaded machine."""
 TOKENS_PER_SECOND = 4000.0
 TRAINER_GIB = 70.0
 """Of the mock's 80: it fits beside a judge that sleeps, and beside no part of one."""
@@ -93,10 +95,12 @@ class Drill:
     Args:
         plan: of it.
         folder: for its files.
+        on_batch: called after each batch.
     """
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, on_batch: Callable[[], None] = lambda: None) -> None:
         self.plan = plan
+        self._on_batch = on_batch
         self.report = Report(plan)
         self._random = random.Random(plan.seed)
         self._folder = folder
@@ -133,6 +137,7 @@ class Drill:
             await asyncio.gather(*(worker.start() for worker in self._workers))
             for batch in range(self.plan.batches):
                 await self._batch(batch)
+                self._on_batch()
             self.report.final = (await self._judge.state() or {}).get("engine", {})
             self.report.exit_codes = await asyncio.gather(*(worker.stop() for worker in self._workers))
         except TimeoutError:
@@ -159,10 +164,12 @@ class Drill:
         self._left = len(samples)
         events = self._events()
         before = self.report.workers_killed + self.report.servers_killed
-        gifts = [worker.give(samples[index :: len(self._workers)]) for index, worker in enumerate(self._workers)]
-        # The stranger comes with the first samples, while the judge is about to be woken. Not near the end: what he
-        # wakes after it has been put to sleep stays awake, as no server tells of it.
-        await asyncio.gather(*gifts, *([self._wake_a_part()] if self._random.random() < self.plan.part_woken else []))
+        # The stranger comes before the first sample, while the judge sleeps, and not when it has just been put to
+        # sleep: what he wakes then stays awake, as no server tells of it.
+        if self._random.random() < self.plan.part_woken:
+            await self._wake_a_part()
+        for index, worker in enumerate(self._workers):
+            await worker.give(samples[index :: len(self._workers)])
         with anyio.fail_after(BATCH_SECONDS):
             while self._left:
                 self._progress.clear()
@@ -238,7 +245,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith(b"}") and line.startswith(b"{")]
 
 
-async def run(plan: Plan) -> Report:
+async def run(plan: Plan, on_batch: Callable[[], None] = lambda: None) -> Report:
     """Run the drill in a folder that is removed after it."""
     with tempfile.TemporaryDirectory() as folder:
-        return await Drill(plan, Path(folder)).run()
+        return await Drill(plan, Path(folder), on_batch).run()

@@ -94,7 +94,7 @@ class Worker:
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start it."""
+        """Start it, and wait until it is ready."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, str(Path(__file__).with_name("worker.py"))),
@@ -103,6 +103,8 @@ class Worker:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
             )
+        assert self._process.stdout is not None
+        await self._process.stdout.readline()
         self._reading = asyncio.create_task(self._read())
 
     async def give(self, samples: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import sys
 from typing import Any
@@ -27,6 +28,11 @@ async def score(sample: dict[str, Any]) -> None:
 
 async def main() -> None:
     """Until stdin ends."""
+    # What the first request imports takes a while on a loaded machine, in which the others' batch would seem over.
+    for module in ("genrm.client", "genrm.offload.gateway"):
+        importlib.import_module(module)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     async with anyio.create_task_group() as tasks:
