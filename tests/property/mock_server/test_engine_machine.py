@@ -146,8 +146,8 @@ class EngineMachine(RuleBasedStateMachine):
     def let_tasks_run(self) -> None:
         for _ in range(5):
             self.loop.run_until_complete(asyncio.sleep(0))
-        self.model.settle_drains()
         self.model.settle_death()
+        self.model.settle_drains()
 
     @rule(target=requests)
     def submit(self) -> int:
