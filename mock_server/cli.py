@@ -24,6 +24,8 @@ Examples:
   genrm-mock --scenario my.yaml --seed 7
   VLLM_SERVER_DEV_MODE=1 genrm-mock --tokens-per-second 200
   genrm-mock --profile sglang-0.5.23 --enable-memory-saver
+  VLLM_SERVER_DEV_MODE=1 genrm-mock --profile vllm-0.16.0
+  VLLM_SERVER_DEV_MODE=1 genrm-mock --gpu-semantics --gpu-memory 141 --weights-memory 15
   genrm-mock validate my.yaml
   genrm-mock record --upstream http://gpu1:30000 --cassette run.json
   genrm-mock replay run.json
@@ -80,8 +82,26 @@ def serve(
     ] = None,
     profile: Annotated[
         str,
-        typer.Option(metavar="VERSION", help="The server to be: vllm-0.33.0, vllm-0.28.0, vllm-0.23.0, sglang-0.5.23."),
+        typer.Option(
+            metavar="VERSION",
+            help="The server to be: vllm-0.33.0, vllm-0.28.0, vllm-0.23.0, vllm-0.16.0, vllm-0.10.0, sglang-0.5.23.",
+        ),
     ] = "vllm-0.32.0",
+    gpu_semantics: Annotated[
+        bool,
+        typer.Option(
+            "--gpu-semantics",
+            help="Behave as with a GPU: computing on sleeping memory kills the engine, a sleep at level 2 loses the "
+            "weights, and memory runs out.",
+        ),
+    ] = False,
+    gpu_memory: Annotated[float, typer.Option(metavar="GIB", help="Size of the simulated GPU.")] = 80.0,
+    gpu_memory_utilization: Annotated[float, typer.Option(min=0, max=1, help="Share of it that the server takes.")] = (
+        0.9
+    ),
+    weights_memory: Annotated[
+        float, typer.Option(metavar="GIB", help="Size of the weights; the rest of that share is KV cache.")
+    ] = 15.0,
     tokens_per_second: Annotated[
         float | None, typer.Option(min=0.001, help="Speed of each generation; without it answers come at once.")
     ] = None,
@@ -114,6 +134,10 @@ def serve(
         request_id_headers=enable_request_id_headers,
         control=control,
         profile=profile,
+        gpu_semantics=gpu_semantics,
+        gpu_memory=gpu_memory,
+        gpu_memory_utilization=gpu_memory_utilization,
+        weights_memory=weights_memory,
     )
     try:
         mock = Mock(config)

@@ -31,6 +31,14 @@ class ServerConfig:
     """Whether the control API answers under /_mock."""
     profile: str = DEFAULT_PROFILE
     """The server version to be: a name from mock_server/profiles."""
+    gpu_semantics: bool = False
+    """Behave as with a GPU under it: memory that sleeps cannot be computed on, and a GPU is simulated."""
+    gpu_memory: float = 80.0
+    """GiB of the simulated GPU."""
+    gpu_memory_utilization: float = 0.9
+    """The share of it that the server takes."""
+    weights_memory: float = 15.0
+    """GiB of the weights; what they leave of the server's share is its KV cache."""
     admin_api_key: str | None = None
     """SGLang: the key for what changes the server; then `api_key` does not open that any more."""
     enable_memory_saver: bool = False

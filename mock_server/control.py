@@ -10,11 +10,13 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mock_server.engine.gpu import OutOfMemory, SimulatedGpu
 from mock_server.engine.machine import Engine
 from mock_server.errors import ApiError
 from mock_server.faults.schema import EngineDeath
@@ -22,6 +24,7 @@ from mock_server.journal import Journal
 from mock_server.replies import wire
 from mock_server.requests.fields import Fields
 from mock_server.scenario.files import ScenarioError, load_scenario
+from mock_server.schema import Strict
 from mock_server.scripts import Script, Scripts
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -29,6 +32,13 @@ WAIT_SECONDS = 30.0
 _LOOK_SECONDS = 0.005
 _COUNTS = ("running", "waiting", "requests", "answered")
 _FLAGS = ("is_sleeping", "is_paused", "dead")
+
+
+class Claims(Strict):
+    """The body of PUT /_mock/gpu."""
+
+    claims: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+    """GiB by the name of the process."""
 
 
 class ControlApi:
@@ -66,6 +76,8 @@ class ControlApi:
             ("PUT", "/_mock/faults", self.put_faults),
             ("DELETE", "/_mock/faults", self.delete_faults),
             ("POST", "/_mock/kill", self.post_kill),
+            ("GET", "/_mock/gpu", self.get_gpu),
+            ("PUT", "/_mock/gpu", self.put_gpu),
         ]
 
     # --- looking ---
@@ -105,6 +117,7 @@ class ControlApi:
 
     def _state(self, scope: str) -> dict[str, Any]:
         engine, script = self.engine, self.scripts.of(scope)
+        gpu = engine.memory.gpu
         return {
             "engine": {
                 "dead": engine.dead,
@@ -114,6 +127,7 @@ class ControlApi:
                 "asleep": sorted(engine.asleep),
                 **self.facts(),
             },
+            "gpu": gpu.as_json() if gpu else None,
             **self._counts(scope),
             "scope": scope,
             "scopes": self.scripts.scopes,
@@ -150,13 +164,20 @@ class ControlApi:
         return wire.body({"status": "cleared"})
 
     async def reset(self, request: Request) -> Response:
-        """POST or DELETE /_mock/reset: journal and counts of calls from nothing; in no scope, the engine awake, too."""
+        """POST or DELETE /_mock/reset: journal and counts of calls from nothing.
+
+        In no scope also: nobody claims the GPU, the engine is awake, and its weights are loaded.
+        """
         scope = _scope(request)
         self.journal.clear(scope or None)
         self.scripts.clear_counts(scope or None)
         if not scope and not self.engine.dead:
-            # Others share the engine: a scope leaves it alone. Waking all of it also resumes.
+            # Others share the engine: a scope leaves it alone.
+            if self.engine.memory.gpu:
+                self.engine.memory.gpu.claim({})
+                self.engine.memory.gpu.load_weights()
             self.engine.wake_up()
+            self.engine.resume()
         return wire.body({"status": "reset"})
 
     async def get_scenario(self, request: Request) -> Response:
@@ -202,6 +223,33 @@ class ControlApi:
         fields.check()
         self.kill(EngineDeath(restart_after_s=seconds))
         return wire.body({"status": "dead"})
+
+    # --- the GPU ---
+
+    async def get_gpu(self, _request: Request) -> Response:
+        """GET /_mock/gpu: who holds how much of it, in GiB."""
+        return wire.body(self._gpu().as_json())
+
+    async def put_gpu(self, request: Request) -> Response:
+        """PUT /_mock/gpu {"claims": {"trainer": 60}}: what other processes hold from now on, in GiB.
+
+        409 with PyTorch's words if that does not fit beside the server; nothing changes then.
+        """
+        gpu = self._gpu()
+        try:
+            gpu.claim(Claims.model_validate(_json(await request.body())).claims)
+        except ValidationError as error:
+            detail = error.errors()[0]
+            raise ApiError(400, "ClaimError", detail["msg"], ".".join(map(str, detail["loc"]))) from None
+        except OutOfMemory as error:
+            raise ApiError(409, "OutOfMemoryError", str(error)) from None
+        return wire.body(gpu.as_json())
+
+    def _gpu(self) -> SimulatedGpu:
+        gpu = self.engine.memory.gpu
+        if gpu is None:
+            raise ApiError(404, "NotFoundError", "No GPU is simulated: start the server with --gpu-semantics.")
+        return gpu
 
 
 def _scope(request: Request) -> str:

@@ -4,10 +4,10 @@ ApiError             a refused request: status and error body
   bad_request()      "BadRequestError": a check of vLLM's own
   invalid()          "Bad Request": a field of the wrong type, in pydantic's words
   unknown_model()    "NotFoundError"
+  GenerationError    a request died in the engine: 500, or an error event in its stream
+  EngineDeadError    ... and the engine with it
 EngineCallError      a call into the engine failed: 500 (wake_up with a tag given twice)
   WorkerError          ... in the worker under it (collective_rpc of an unknown method)
-EngineDead           the engine died: 500, or an error event in a stream
-GenerationError      a request died in the engine: the same
 SchedulerCrash       a call after which there is no SGLang server any more
 UnhandledError       500 in plain text
 UnreadableBody       a body that cannot even be decoded: 400 {"detail": ...}
@@ -53,14 +53,6 @@ class WorkerError(EngineCallError):
         super().__init__(method, worker)
 
 
-class EngineDead(ApiError):
-    """The engine died on a request, or before it."""
-
-    def __init__(self) -> None:
-        message = "EngineCore encountered an issue. See stack trace (above) for the root cause."
-        super().__init__(500, "InternalServerError", message)
-
-
 class GenerationError(ApiError):
     """The engine could not go on with one request; it lives on."""
 
@@ -74,6 +66,14 @@ class SchedulerCrash(Exception):
 
 class UnhandledError(Exception):
     """Something that the real server does not expect: 500, in plain text."""
+
+
+class EngineDeadError(ApiError):
+    """The engine died; the server goes down after it."""
+
+    def __init__(self) -> None:
+        message = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+        super().__init__(500, "InternalServerError", message)
 
 
 class UnreadableBody(Exception):

@@ -136,7 +136,9 @@ def _covers_fault(wide: FaultMatch, narrow: FaultMatch, mark: str) -> bool:
     if not all(_covers(getattr(wide, name), getattr(narrow, name), mark) for name in texts):
         return False
     paths = wide.path == narrow.path or (wide.path is None and narrow.path in COMPLETIONS)
-    return paths and all(getattr(wide, name) in (None, getattr(narrow, name)) for name in ("scope", "stream"))
+    return paths and all(
+        getattr(wide, name) in (None, getattr(narrow, name)) for name in ("scope", "stream", "running")
+    )
 
 
 # --- both ---

@@ -36,13 +36,15 @@ FACES: dict[str, Callable[[ServerConfig, Kill], Face]] = {"vllm": VllmFace, "sgl
 class Mock:
     """One mock server without its socket: engine, scripts, journal and the ASGI app over them.
 
-    Raises ScenarioError when the scenario is wrong, ValueError for a profile that is not there.
+    Raises ScenarioError when the scenario is wrong, ValueError for a profile that is not there or a GPU that is too
+    small.
     """
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
         self.face = FACES[kind_of(config.profile)](config, self.kill)
         self.engine = self.face.engine
+        self.engine.on_crash = lambda: self.kill(EngineDeath())
         self.last_words_s = self.face.last_words_s
         self.scripts = Scripts(config.scenario, config.seed)
         self.journal = Journal()

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from mock_server.engine.rules import EngineRules
+
 DEFAULT_PROFILE = "vllm-0.32.0"
 _FOLDER = Path(__file__).with_name("profiles")
 
@@ -19,28 +21,39 @@ class Profile:
     """One server version's behaviour."""
 
     version: str
+    engine: EngineRules
+    """How its engine sleeps, wakes and dies."""
+    absent: frozenset[str]
+    """The endpoints that are 404, of those of 0.32.0."""
+    absent_metrics: frozenset[str]
+    """The metrics that are not shown, of those of 0.32.0; without `vllm:`."""
+    finish_reasons: tuple[str, ...]
+    """Why a request may have finished, in the metrics."""
     sleep_bodies: bool
     """/sleep and /wake_up answer in JSON; otherwise 200 and nothing."""
     typed_sleep: bool
     """`level` and `mode` of /sleep are checked like other fields; otherwise any number is a level."""
-    sleep_metrics: bool
-    """/metrics times the sleep operations."""
-    wakes_at_once: bool
-    """Any /wake_up resumes the scheduler, even with a part of memory asleep."""
+    waits_for_inflight: bool
+    """/pause knows wait_for_inflight_requests=true, an older word for mode=wait."""
     resets_say: bool
     """/reset_prefix_cache says whether it succeeded; otherwise 200 and nothing."""
-    aborts_requests: bool
-    """There is /abort_requests."""
-    releases_kv_cache: bool
-    """There is /release_kv_cache_memory."""
     clamps_output: bool
     """max_tokens that do not fit after the prompt are cut down; otherwise refused."""
+    guided_fields: bool
+    """guided_choice, guided_json and guided_regex bind an answer; otherwise they are ignored, and structured_outputs
+    does it."""
     names_aliases: bool
     """A 404 says which models there are."""
     echoes_input: bool
     """What is wrong with a body is said with the body, and with places as tuples."""
+    flat_errors: bool
+    """An error's body is {"object": "error", ...}; otherwise {"error": {...}}."""
+    bare_errors: bool
+    """A dead engine is a 500 without a body, and a failed call into it the plain text "Internal Server Error"."""
     any_origin: bool
     """Every web page may call (CORS)."""
+    fingerprint: bool
+    """Answers name the server's version (system_fingerprint)."""
     hottest: float
     """The highest temperature."""
     suffix_refused: tuple[str, str | None]
@@ -64,9 +77,9 @@ class SglangProfile:
     """The function behind a path and its line, as messages about wrong types name them."""
 
 
-def names() -> list[str]:
-    """The profiles there are."""
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+def names(kind: str = "") -> list[str]:
+    """The profiles there are: all, or those of a kind of server."""
+    return sorted(path.stem for path in _FOLDER.glob(f"{kind}*.yaml"))
 
 
 def kind_of(name: str) -> str:
@@ -82,9 +95,11 @@ def profile(name: str = DEFAULT_PROFILE) -> Profile:
     if kind_of(name) != "vllm":
         raise ValueError(f"{name} is no profile of vLLM")
     values = {**_read(DEFAULT_PROFILE), **_read(name)}
-    values["suffix_refused"] = tuple(values["suffix_refused"])
-    values["guarded"] = tuple(values["guarded"])
-    return Profile(**values)
+    for field in ("finish_reasons", "suffix_refused", "guarded"):
+        values[field] = tuple(values[field])
+    for field in ("absent", "absent_metrics"):
+        values[field] = frozenset(values[field])
+    return Profile(**{**values, "engine": EngineRules(**values["engine"])})
 
 
 @cache

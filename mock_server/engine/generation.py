@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(slots=True)
@@ -56,9 +56,12 @@ class Choice:
 class Generation:
     """A request in the engine: its choices start together and are said at the same speed."""
 
-    def __init__(self, request_id: str, plans: Sequence[Plan]) -> None:
+    def __init__(
+        self, request_id: str, plans: Sequence[Plan], garbled: Callable[[], Sequence[Plan]] | None = None
+    ) -> None:
         self.request_id = request_id
         self.choices = [Choice(plan) for plan in plans]
+        self._garbled = garbled
         self.failed = False
         """Whether the engine died on it."""
         # The moments of its way through the engine, in seconds.
@@ -97,6 +100,12 @@ class Generation:
             if choice.finish_reason is None:
                 choice.advance(choice.plan.tokens if self._due >= choice.plan.tokens else int(self._due))
         self._news.set()
+
+    def garble(self) -> None:
+        """What is left to say comes from weights that are none: go on by the plans for that case, if there are any."""
+        for choice, plan in zip(self.choices, self._garbled() if self._garbled else (), strict=False):
+            said = choice.plan.text[: choice.tokens]
+            choice.plan = replace(plan, text=said + plan.text[choice.tokens :])
 
     def engine_id(self, choice: Choice) -> str:
         """What the engine knows a choice by; the choices of one prompt share it."""

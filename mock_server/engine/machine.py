@@ -7,37 +7,22 @@ It is told beforehand what every request will say (Plan) and only simulates the 
 from __future__ import annotations
 
 import asyncio
-import enum
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from time import monotonic
 from typing import NamedTuple
 
 from mock_server.engine.generation import Choice, Generation, Plan
+from mock_server.engine.gpu import SimulatedGpu
+from mock_server.engine.memory import Memory
 from mock_server.engine.prefix_cache import PrefixCache
+from mock_server.engine.rules import EngineRules, Mode, Scheduling
 from mock_server.engine.stats import EngineStats
-from mock_server.errors import EngineCallError, WorkerError
+from mock_server.errors import EngineCallError
 
-__all__ = ["Choice", "Engine", "Generation", "Mode", "Plan", "Scheduling"]
+__all__ = ["Choice", "Engine", "EngineRules", "Generation", "Mode", "Plan", "Scheduling"]
 
-MEMORY_TAGS = ("weights", "kv_cache")
 STEP_SECONDS = 0.01
 """How often a simulated generation advances."""
-
-
-class Scheduling(enum.Enum):
-    """What the scheduler does: all; nothing new; nothing at all."""
-
-    RUN = "run"
-    PAUSED_NEW = "paused_new"
-    PAUSED_ALL = "paused_all"
-
-
-class Mode(str, enum.Enum):
-    """What a pause does to the requests in flight: end them, let them finish, freeze them."""
-
-    ABORT = "abort"
-    WAIT = "wait"
-    KEEP = "keep"
 
 
 class Snapshot(NamedTuple):
@@ -51,20 +36,25 @@ class Snapshot(NamedTuple):
 
 
 class Engine:
-    """The state machine of vLLM 0.32.0: a scheduler that may be paused, and memory that may be asleep.
+    """The state machine of vLLM: a scheduler that may be paused, and memory that may be asleep, by a version's rules.
 
     Generations that may not start wait; `wake_up` and `resume` start them. Without `tokens_per_second` a generation is
     finished the moment it starts. Otherwise `run` must be running, or `step` be called, for time to pass.
     """
 
     def __init__(
-        self, tokens_per_second: float | None = None, stats: EngineStats | None = None, wakes_at_once: bool = False
+        self,
+        tokens_per_second: float | None = None,
+        stats: EngineStats | None = None,
+        rules: EngineRules | None = None,
+        gpu: SimulatedGpu | None = None,
     ) -> None:
         self.tokens_per_second = tokens_per_second
-        self.wakes_at_once = wakes_at_once
-        """Versions up to 0.23: any wake_up resumes the scheduler, whatever still sleeps."""
+        self.rules = rules or EngineRules()
+        self.on_crash: Callable[[], None] = self.die
+        """What happens when it computes on memory that sleeps, by the rules that say so."""
         self.scheduling = Scheduling.RUN
-        self.asleep: set[str] = set()
+        self.memory = Memory(self.rules, gpu)
         self.dead = False
         self.sleep_level: int | None = None
         """The level of the last /sleep as the metrics show it: None once all is awake; /pause does not touch it."""
@@ -80,14 +70,26 @@ class Engine:
     # --- what can be seen ---
 
     @property
+    def asleep(self) -> set[str]:
+        """The parts of memory that sleep."""
+        return self.memory.asleep
+
+    @property
     def is_paused(self) -> bool:
-        """Whether the scheduler holds anything back."""
+        """Whether the scheduler holds anything back; where a pause is a gate before it, whether that is closed."""
+        if not self.rules.sleep_pauses:
+            return self.scheduling is Scheduling.PAUSED_NEW
         return self.scheduling is not Scheduling.RUN
 
     @property
     def is_sleeping(self) -> bool:
-        """True also while merely paused, and while partly awake (contract section 2)."""
-        return self.is_paused or bool(self.asleep)
+        """True while partly awake and, where sleep pauses, also while merely paused (contract section 2)."""
+        return bool(self.asleep) or (self.rules.sleep_pauses and self.is_paused)
+
+    @property
+    def _runs_unmapped(self) -> bool:
+        """Whether to run now is to compute on memory that sleeps, and deadly."""
+        return self.rules.dies_on_unmapped and bool(self.asleep) and self.scheduling is not Scheduling.PAUSED_ALL
 
     @property
     def running(self) -> int:
@@ -112,7 +114,7 @@ class Engine:
         generation.submitted = generation.started = monotonic()
         if self.dead:
             self._fail([generation])
-        elif self.is_paused:
+        elif self.scheduling is not Scheduling.RUN:
             self._waiting[generation] = None
         else:
             self._start(generation)
@@ -142,13 +144,14 @@ class Engine:
     def die(self) -> None:
         """Fail everything in flight, and whatever comes until `restart` (contract section 3, "Engine death")."""
         self.dead = True
+        self.memory.stop()
         self._fail([*self._waiting, *self._running])
 
     def restart(self) -> None:
-        """A fresh engine: awake and running, with nothing in flight."""
+        """A fresh engine: awake and running, with nothing in flight. Raises OutOfMemory if it has no room to start."""
         self._fail([*self._waiting, *self._running])
+        self.memory.start()
         self.dead = False
-        self.asleep = set()
         self.sleep_level = None
         self.prefix_cache = PrefixCache()
         self.scheduling = Scheduling.RUN
@@ -163,6 +166,9 @@ class Engine:
 
     async def pause(self, mode: Mode = Mode.ABORT, clear_cache: bool = True) -> None:
         """Hold back new requests; `mode` says what becomes of those in flight. WAIT returns when they are done."""
+        if not self.rules.sleep_pauses:
+            await self._close_gate(mode, clear_cache)
+            return
         if mode is Mode.ABORT:
             self._end([*self._waiting, *self._running], "abort")
         self.scheduling = Scheduling.PAUSED_ALL if mode is Mode.KEEP else Scheduling.PAUSED_NEW
@@ -173,6 +179,20 @@ class Engine:
             if self.scheduling is Scheduling.PAUSED_ALL:
                 self._preempt()
             self.prefix_cache.clear()
+
+    async def _close_gate(self, mode: Mode, clear_cache: bool) -> None:
+        """The pause of versions where it is apart from sleep: a second one does nothing to the requests."""
+        if mode is Mode.KEEP:
+            self.scheduling = Scheduling.PAUSED_ALL
+        elif self.scheduling is not Scheduling.PAUSED_NEW:
+            self.scheduling = Scheduling.PAUSED_NEW
+            if mode is Mode.ABORT:
+                self._end([*self._waiting, *self._running], "abort")
+        self._settle()
+        if mode is Mode.WAIT:
+            await self._idle.wait()
+        if clear_cache:
+            self.reset_prefix_cache()
 
     def _preempt(self) -> None:
         """Running requests lose their cache: back to the head of the queue, to be recomputed when it moves."""
@@ -191,12 +211,12 @@ class Engine:
         self.prefix_cache.clear()
         if self._running:
             self._preempt()
-            if not self.is_paused:
+            if self.scheduling is Scheduling.RUN:
                 self.resume()
         return True
 
     def resume(self) -> None:
-        """Run whatever memory is asleep or not: on a GPU this kills an engine that sleeps, and the mock serves."""
+        """Run whatever memory is asleep or not: on a GPU this kills an engine that sleeps."""
         self.scheduling = Scheduling.RUN
         waiting, self._waiting = self._waiting, {}
         for generation in waiting:
@@ -204,43 +224,52 @@ class Engine:
         self._settle()
 
     async def sleep(self, level: int = 1, mode: Mode = Mode.ABORT) -> None:
-        """Pause, and at level 1 or 2 give the memory back.
+        """Pause, and from level 1 on give the memory back.
 
         The pause may take its time (WAIT), and a wake_up meanwhile is forgotten: the memory then sleeps while the
-        scheduler runs. That race is the real server's (contract section 2).
+        scheduler runs. That race is the real server's (contract section 2). Where sleep does not pause there is no
+        mode, and every level takes the memory.
         """
-        await self.pause(mode, clear_cache=level >= 1)
-        if level >= 1 and "weights" not in self.asleep:
-            self.asleep = set(MEMORY_TAGS)
+        if self.rules.sleep_pauses:
+            await self.pause(mode, clear_cache=level >= 1)
+        elif self.rules.sleep_clears_cache:
+            self.reset_prefix_cache()
+        if level >= 1 or not self.rules.sleep_pauses:
+            self.memory.sleep(level)
         self.sleep_level = level
+        self._settle()
 
     def release_kv_cache_memory(self) -> None:
-        """Give the KV cache back. Always raises EngineCallError: without a pause, and with one for want of a GPU."""
-        if not self.is_paused:
+        """Give the KV cache alone back. Raises EngineCallError while not paused, and always without a simulated GPU."""
+        busy = self.memory.gpu is not None and (self._running or self._waiting)
+        if self.scheduling is Scheduling.RUN or busy:
             reason = "release_kv_cache_memory() requires a completed pause first"
             raise EngineCallError("release_kv_cache_memory", reason)
-        raise WorkerError("release_kv_cache_memory", "Selective discard is not supported on CPU.")
+        self.memory.release_kv_cache()
+        self.prefix_cache.clear()
+        self.sleep_level = 0
+
+    def load_weights(self) -> None:
+        """Write the model's weights, which a sleep at level 2 has thrown away. Kills where they are not mapped."""
+        if "weights" in self.asleep and self.rules.dies_on_unmapped:
+            self.on_crash()
+        elif self.memory.gpu:
+            self.memory.gpu.load_weights()
 
     def wake_up(self, tags: Sequence[str] | None = None) -> None:
-        """Wake the memory named by `tags` (None: all of it); run again once nothing sleeps.
+        """Wake the memory named by `tags` (None: all of it); run again once nothing sleeps, or sooner by the rules.
 
         A tag that is not asleep makes the whole call a silent no-op. Raises EngineCallError for a tag given twice.
         """
-        memory = None if tags is None else [tag for tag in tags if tag != "scheduling"]
+        memory = tags
+        if tags is not None and self.rules.sleep_pauses:
+            memory = [tag for tag in tags if tag != "scheduling"]
         if self.asleep and (memory is None or memory):
-            self._wake_memory(memory)
-        if not self.asleep or self.wakes_at_once:
+            self.memory.wake(memory)
+        if not self.asleep or not self.rules.shows_waking:
             self.sleep_level = None
+        if self.rules.sleep_pauses and (self.rules.wakes_at_once or not self.asleep):
             self.resume()
-
-    def _wake_memory(self, tags: Sequence[str] | None) -> None:
-        wanted = list(self.asleep) if tags is None else tags
-        if not self.asleep.issuperset(wanted):
-            return
-        self.asleep.difference_update(wanted)
-        for tag in wanted:
-            if wanted.count(tag) > 1:
-                raise EngineCallError("wake_up", repr(tag))
 
     # --- time ---
 
@@ -262,15 +291,17 @@ class Engine:
             now = monotonic()
             for generation in self._running:
                 generation.advance(seconds * self.tokens_per_second)
-                self._count(generation, now)
+                self.stats.hear(generation, now)
             self._running = {generation: None for generation in self._running if not generation.finished}
             self._settle()
 
     def _start(self, generation: Generation) -> None:
         self._admit(generation)
-        if self.tokens_per_second is None:
+        if self.memory.weights_lost:
+            generation.garble()
+        if self.tokens_per_second is None and not self._runs_unmapped:
             generation.advance(float("inf"))
-            self._count(generation, monotonic())
+            self.stats.hear(generation, monotonic())
         else:
             self._running[generation] = None
 
@@ -291,7 +322,7 @@ class Engine:
             if generation.finished:
                 self._waiting.pop(generation, None)
                 self._running.pop(generation, None)
-            self._count(generation, monotonic())
+            self.stats.hear(generation, monotonic())
         self._settle()
 
     def _admit(self, generation: Generation) -> None:
@@ -303,26 +334,11 @@ class Engine:
             self.stats.admitted(plan.prompt_tokens, cached)
             choice.cached_tokens = cached
 
-    def _count(self, generation: Generation, now: float) -> None:
-        """Put into the statistics what has happened since the last time."""
-        stats = self.stats
-        for choice in generation.choices:
-            new = choice.tokens - choice.counted
-            if new:
-                first = not choice.counted
-                if first:
-                    stats.began(choice.plan.prompt_tokens, now - generation.submitted)
-                stats.said(new, now - generation.spoke, first)
-                choice.counted = choice.tokens
-            if choice.finish_reason and not choice.told:
-                choice.told = True
-                prompt = choice.plan.prompt_tokens, choice.cached_tokens
-                times = generation.submitted, generation.started, now
-                stats.ended(choice.finish_reason, prompt, choice.tokens, times)
-        generation.spoke = now
-
     def _settle(self) -> None:
-        """Tell those who wait for idleness, and the clock whether there is anything to do."""
+        """Tell those who wait for idleness, and the clock whether there is anything to do; or die of it."""
+        if self._running and self._runs_unmapped:
+            self.on_crash()
+            return
         frozen = self.scheduling is Scheduling.PAUSED_ALL
         _set(self._idle, not self._running)
         _set(self._busy, bool(self._running) and not frozen)

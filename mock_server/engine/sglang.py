@@ -15,10 +15,11 @@ from dataclasses import replace
 from typing import Any
 
 from mock_server.engine.generation import Generation
-from mock_server.engine.machine import Engine, Scheduling
+from mock_server.engine.gpu import OutOfMemory, SimulatedGpu
+from mock_server.engine.machine import Engine, EngineRules, Scheduling
 from mock_server.engine.prefix_cache import PrefixCache
 from mock_server.engine.stats import EngineStats
-from mock_server.errors import SchedulerCrash
+from mock_server.errors import EngineCallError, SchedulerCrash
 
 WEIGHTS = "weights"
 BLOCK_TOKENS = 1
@@ -40,14 +41,16 @@ class SglangEngine(Engine):
         self,
         tokens_per_second: float | None = None,
         stats: EngineStats | None = None,
+        rules: EngineRules | None = None,
+        gpu: SimulatedGpu | None = None,
         *,
-        memory: Sequence[str] = ("kv_cache", "weights", "cuda_graph"),
+        tags: Sequence[str] = ("kv_cache", "weights", "cuda_graph"),
         memory_saver: bool = False,
         weights_backup: bool = False,
     ) -> None:
-        super().__init__(tokens_per_second, stats)
+        super().__init__(tokens_per_second, stats, rules, gpu)
         self.prefix_cache = PrefixCache(BLOCK_TOKENS)
-        self.memory = tuple(memory)
+        self.tags = tuple(tags)
         self.memory_saver = memory_saver
         self.weights_backup = weights_backup
         self.weights_lost = False
@@ -135,8 +138,8 @@ class SglangEngine(Engine):
         """Whether nothing runs. What waits for the end of a pause does not count."""
         return not self._running
 
-    async def idle_within(self, seconds: float) -> bool:
-        """Wait until nothing runs, for so many seconds; whether that is so."""
+    async def idle_within(self, seconds: float | None) -> bool:
+        """Wait until nothing runs, for so many seconds (None: for ever); whether that is so."""
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
         return self.is_idle
@@ -151,26 +154,49 @@ class SglangEngine(Engine):
         """Give memory back, all of it if no tag is named. Raises SchedulerCrash while something runs."""
         if not self.is_idle:
             raise SchedulerCrash("release_memory_occupation should be called only when server is idle.")
-        released = tags or self.memory
+        released = tags or self.tags
         self.asleep.update(released)
         if "kv_cache" in released:
             self.prefix_cache.clear()
-        if WEIGHTS in released and self.memory_saver and not self.weights_backup:
+        if not self.memory_saver:
+            return
+        if WEIGHTS in released and not self.weights_backup:
             self.weights_lost = True
+        if self.memory.gpu:
+            self.memory.gpu.unmap(self._on_card(released), keep_weights=self.weights_backup)
 
     def reclaim(self, tags: Sequence[str] | None) -> None:
-        """Take memory again. Raises SchedulerCrash for a tag that has not been released."""
-        for tag in tags or self.memory:
+        """Take memory again. Raises SchedulerCrash for a tag that has not been released, or does not fit any more."""
+        wanted = tags or self.tags
+        for tag in wanted:
             if tag not in self.asleep:
                 raise SchedulerCrash(f"KeyError: {tag!r}")
             self.asleep.remove(tag)
+        if self.memory.gpu and self.memory_saver:
+            try:
+                self.memory.gpu.map(self._on_card(wanted))
+            except OutOfMemory as error:
+                raise SchedulerCrash(str(error)) from None
+
+    def _on_card(self, tags: Sequence[str]) -> list[str]:
+        """Those that the simulated GPU knows the size of."""
+        return [tag for tag in tags if self.memory.gpu and tag in self.memory.gpu.parts]
+
+    def load_weights(self) -> None:
+        """Write the model's weights. Kills where they are not mapped."""
+        super().load_weights()
+        self.weights_lost = False
 
     # --- for tests ---
 
-    def wake_up(self, tags: Sequence[str] | None = None) -> None:
+    def wake_up(self, tags: Sequence[str] | None = None) -> None:  # noqa: ARG002
         """All of it as at the start: no such call of the real server, but what /_mock/reset asks of any engine."""
-        super().wake_up(tags)
-        self.weights_lost = False
+        try:
+            if self.asleep:
+                self.reclaim(sorted(self.asleep))
+        except SchedulerCrash as error:
+            raise EngineCallError("wake_up", error) from None
+        self.load_weights()
         self.continue_generation()
 
     def restart(self) -> None:

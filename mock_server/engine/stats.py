@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from mock_server.engine.generation import Generation
+
 FINISH_REASONS = ("stop", "length", "abort", "error", "repetition")
 LATENCY = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
 FIRST_TOKEN = (
@@ -75,6 +77,23 @@ class EngineStats:
         self.request_generation_tokens = Histogram(tokens)
         self.request_most_tokens = Histogram(tokens)
         self.max_tokens = Histogram(tokens)
+
+    def hear(self, generation: Generation, now: float) -> None:
+        """Count what a generation has said since the last time, and who of it has ended. `now` in seconds."""
+        for choice in generation.choices:
+            new = choice.tokens - choice.counted
+            if new:
+                first = not choice.counted
+                if first:
+                    self.began(choice.plan.prompt_tokens, now - generation.submitted)
+                self.said(new, now - generation.spoke, first)
+                choice.counted = choice.tokens
+            if choice.finish_reason and not choice.told:
+                choice.told = True
+                prompt = choice.plan.prompt_tokens, choice.cached_tokens
+                times = generation.submitted, generation.started, now
+                self.ended(choice.finish_reason, prompt, choice.tokens, times)
+        generation.spoke = now
 
     def admitted(self, prompt_tokens: int, cached_tokens: int) -> None:
         """A prompt is being read, the beginning of it perhaps from the cache."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from mock_server.replies.writer import Writer
 from mock_server.requests.lengths import Limits
 from mock_server.requests.reading import CompletionRequest, Prompt
 from mock_server.requests.sampling import plan
+from mock_server.requests.structured import Constraint
 
 Reader = Callable[[Any, Limits], CompletionRequest]
 
@@ -34,7 +36,6 @@ _REFUSED = Plan(b"", 0, "error")
 class Completions(ABC):
     """The completions of one server. Its subclasses say what its kind makes of names, bodies and failures."""
 
-    errors: ClassVar[wire.ErrorShape]
     block_tokens: ClassVar[int] = BLOCK_TOKENS
     """Tokens of a block of the prefix cache."""
     headers_wait: ClassVar[bool]
@@ -65,6 +66,10 @@ class Completions(ABC):
     async def error_of(self, request: CompletionRequest, generation: Generation, receive: Receive) -> ApiError:
         """What a request gets to read whose engine has died (`failed`), or that the engine could not go on with."""
 
+    @abstractmethod
+    def error_event(self, error: ApiError) -> bytes:
+        """What the stream of such a request ends with."""
+
     def refusal(self, request: CompletionRequest) -> ApiError | None:  # noqa: ARG002
         """Why a request is refused by the engine, as soon as that looks at it; None: it is not."""
         return None
@@ -91,10 +96,7 @@ class Completions(ABC):
         exchange.request_id = request_id
         exchange.messages = [message for prompt in request.prompts for message in prompt.messages]
         judge: Judge = http.scope["mock.judge"]
-        refused = self.refusal(request) is not None
-        plans = [_REFUSED] if refused else self._plans(request, judge, exchange, kind)
-        generation = Generation(request_id, plans)
-        self.engine.stats.n.observe(request.sampling.n)
+        generation = self._generation(judge, request, kind, exchange)
         self.engine.submit(generation)
         writer = self.writer(kind, request_id, request)
         if request.stream:
@@ -109,25 +111,46 @@ class Completions(ABC):
             raise error
         return wire.body(writer.whole(generation.choices))
 
-    def _plans(self, request: CompletionRequest, judge: Judge, exchange: Exchange, kind: type[Writer]) -> list[Plan]:
+    def _generation(
+        self, judge: Judge, request: CompletionRequest, kind: type[Writer], exchange: Exchange
+    ) -> Generation:
+        request_id = exchange.request_id or ""
+        if self.refusal(request):
+            return Generation(request_id, [_REFUSED])
+        plans = self._plans(request, kind, exchange, partial(self._answer, judge, request))
+        self._count(request, plans)
+        garbled = partial(self._plans, request, kind, exchange, partial(self._garbage, judge, request))
+        return Generation(request_id, plans, garbled)
+
+    def _plans(
+        self, request: CompletionRequest, kind: type[Writer], exchange: Exchange, answer_of: Callable[..., Answer]
+    ) -> list[Plan]:
+        """What each choice is going to say: `answer_of` (prompt, number of the choice), within the request's limits."""
         plans: list[Plan] = []
-        stats = self.engine.stats
+        exchange.answers = []
         for number, prompt in enumerate(request.prompts):
             engine_id = f"{exchange.request_id}-{number}" if kind.prompts_apart else ""
-            room = self.room(prompt)
-            most = request.sampling.max_tokens
-            limit = room if most is None else min(room, most)
             blocks = block_keys(prompt.text.encode(errors="replace"), self.block_tokens)
             for index in range(request.sampling.n):
-                answer = self._answer(judge, request, prompt, index)
+                answer = answer_of(prompt, index)
                 exchange.answers.append(answer)
-                said = plan(answer, request.sampling, limit)
+                said = plan(answer, request.sampling, self._limit(request, prompt))
                 said.engine_id = engine_id
                 said.prompt_tokens, said.prompt_blocks = prompt.tokens, blocks
                 plans.append(said)
-                stats.max_tokens.observe(limit)
-                stats.request_most_tokens.observe(said.tokens)
         return plans
+
+    def _limit(self, request: CompletionRequest, prompt: Prompt) -> int:
+        """The most tokens that a choice may have."""
+        room, most = self.room(prompt), request.sampling.max_tokens
+        return room if most is None else min(room, most)
+
+    def _count(self, request: CompletionRequest, plans: Sequence[Plan]) -> None:
+        stats, n = self.engine.stats, request.sampling.n
+        stats.n.observe(n)
+        for number, said in enumerate(plans):
+            stats.max_tokens.observe(self._limit(request, request.prompts[number // n]))
+            stats.request_most_tokens.observe(said.tokens)
 
     def _answer(self, judge: Judge, request: CompletionRequest, prompt: Prompt, index: int) -> Answer:
         sampling = request.sampling
@@ -137,12 +160,15 @@ class Completions(ABC):
             salt += f" request {next(self._fresh)}"
         answer = judge.answer(prompt.messages, salt, turned=random)
         constraint = sampling.constraint
+        return answer if constraint is None else _bound(answer, constraint, Draws(judge.seed, prompt.messages, salt))
+
+    def _garbage(self, judge: Judge, request: CompletionRequest, prompt: Prompt, index: int) -> Answer:
+        """What weights that are lost answer: nonsense, in good form where the request binds it to one."""
+        salt, constraint = request.sampling.salt(index), request.sampling.constraint
+        answer = judge.garbage(prompt.messages, salt, self._limit(request, prompt), constraint is not None)
         if constraint is None:
             return answer
-        choice = ""
-        if constraint.kind == "choice":
-            choice = Draws(judge.seed, prompt.messages, salt).pick("choice", constraint.value)
-        return Answer(constraint.text(answer, choice), shape=answer.shape, verdict=answer.verdict, truth=answer.truth)
+        return _bound(answer, constraint, Draws(judge.seed, prompt.messages, f"{salt} garbage"))
 
     async def _streamed(self, receive: Receive, generation: Generation, writer: Writer, exchange: Exchange) -> Response:
         if self.headers_wait:
@@ -176,7 +202,7 @@ class Completions(ABC):
         end = writer.closing(generation.choices)
         if generation.broken:
             error = await self.error_of(writer.request, generation, receive)
-            end = wire.event(self.errors.event(error.status, error.kind, error.message))
+            end = self.error_event(error)
         yield (b"" if generation.failed else said) + end + wire.DONE
 
     @asynccontextmanager
@@ -198,6 +224,11 @@ class Completions(ABC):
     async def _drop_when_gone(self, receive: Receive, generation: Generation) -> None:
         await receive()  # the body has been read: all that can still come is the disconnect
         self.engine.drop(generation)
+
+
+def _bound(answer: Answer, constraint: Constraint, draws: Draws) -> Answer:
+    choice = draws.pick("choice", constraint.value) if constraint.kind == "choice" else ""
+    return Answer(constraint.text(answer, choice), shape=answer.shape, verdict=answer.verdict, truth=answer.truth)
 
 
 def _note(exchange: Exchange, generation: Generation) -> None:

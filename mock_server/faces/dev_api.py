@@ -12,12 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mock_server.engine.machine import Engine
-from mock_server.errors import ApiError, WorkerError, bad_request
+from mock_server.errors import ApiError, EngineDeadError, WorkerError, bad_request
 from mock_server.replies import wire
 from mock_server.requests.fields import Fields
 from mock_server.versions import Profile
 
 _CONFIG_FORMATS = ("text", "json")
+_LOADING = ("reload_weights", "update_weights")
+"""The worker's methods after which the weights are a model's."""
 
 
 class DevApi:
@@ -53,6 +55,10 @@ class DevApi:
         if method is None:
             raise ApiError(400, "Bad Request", "Missing 'method' in request body")
         _check_call(method, body.get("args", []), body.get("kwargs", {}))
+        if method in _LOADING:
+            self.engine.load_weights()
+            if self.engine.dead:
+                raise EngineDeadError
         return wire.body({"results": [None]})
 
     async def server_info(self, request: Request) -> Response:

@@ -34,14 +34,14 @@ class Metrics:
     """The metrics of one server: what its registry holds, and how long its sleep operations took."""
 
     def __init__(self, engine: Engine, model: str, traffic: Traffic, version: Profile) -> None:
-        self._times_sleep = version.sleep_metrics
+        self._times_sleep = "sleep_mode_operation_duration_seconds" not in version.absent_metrics
         self.durations: dict[str, Histogram] = {}
         self.in_flight = dict.fromkeys(OPERATIONS, 0)
         self._registry = CollectorRegistry(auto_describe=False)
         PlatformCollector(registry=self._registry)
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
-        self._registry.register(_EngineCollector(engine, model))
+        self._registry.register(_EngineCollector(engine, model, version))
         self._registry.register(_OperationCollector(self))
         self._registry.register(_TrafficCollector(traffic))
 
@@ -78,17 +78,19 @@ class Operation:
 class _EngineCollector(Collector):
     """metrics.yaml, filled in."""
 
-    def __init__(self, engine: Engine, model: str) -> None:
+    def __init__(self, engine: Engine, model: str, version: Profile) -> None:
         self.engine = engine
+        self.finish_reasons = version.finish_reasons
         self.labels = {"model_name": model.encode(errors="replace").decode(), "engine": "0"}
         self.created = time.time()
         path = Path(__file__).with_name("metrics.yaml")
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        self.table: list[tuple[str, str, str, str]] = data["metrics"]
+        table: list[tuple[str, str, str, str]] = data["metrics"]
+        self.table = [row for row in table if row[0] not in version.absent_metrics]
         self.cache_config: dict[str, str] = data["cache_config"]
 
     def collect(self) -> Iterator[Metric]:
-        page = _Page(self.engine, self.cache_config)
+        page = _Page(self.engine, self.cache_config, self.finish_reasons)
         for name, kind, documentation, source in self.table:
             stats: Any = page if source.startswith(".") else self.engine.stats
             value = getattr(stats, source.lstrip("."))
@@ -99,8 +101,9 @@ class _EngineCollector(Collector):
 class _Page:
     """What is not counted but looked at."""
 
-    def __init__(self, engine: Engine, cache_config: dict[str, str]) -> None:
+    def __init__(self, engine: Engine, cache_config: dict[str, str], finish_reasons: tuple[str, ...]) -> None:
         self.engine = engine
+        self.finish_reasons = finish_reasons
         self.cache_config = {",".join(cache_config): [(tuple(cache_config.values()), 1)]}
         self.stats: EngineStats = engine.stats
         # What hangs in a sleeping engine is not "waiting" there: gauges move with engine steps only.
@@ -124,7 +127,7 @@ class _Page:
 
     @property
     def by_finish(self) -> dict[str, Labelled]:
-        return {"finished_reason": [((reason,), count) for reason, count in self.stats.finished.items()]}
+        return {"finished_reason": [((reason,), self.stats.finished[reason]) for reason in self.finish_reasons]}
 
     @property
     def by_source(self) -> dict[str, Labelled]:

@@ -11,10 +11,11 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from mock_server.engine.machine import Engine, Generation
-from mock_server.errors import ApiError, EngineDead, GenerationError
+from mock_server.errors import ApiError, EngineDeadError, GenerationError
 from mock_server.faces.completions import Completions
 from mock_server.replies import wire
 from mock_server.replies.bodies import ChatWriter, CompletionWriter
+from mock_server.replies.refusals import Refusals
 from mock_server.replies.writer import Writer
 from mock_server.requests.lengths import Limits
 from mock_server.requests.reading import CompletionRequest, Prompt, read_chat, read_completion
@@ -23,12 +24,12 @@ from mock_server.requests.reading import CompletionRequest, Prompt, read_chat, r
 class OpenAIApi(Completions):
     """The endpoints under /v1 of one server."""
 
-    errors = wire.NESTED_ERRORS
     headers_wait = False
 
-    def __init__(self, engine: Engine, limits: Limits, fingerprint: str) -> None:
+    def __init__(self, engine: Engine, limits: Limits, fingerprint: str | None) -> None:
         super().__init__(engine, limits)
         self.fingerprint = fingerprint
+        self._refusals = Refusals(limits.profile)
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions"""
@@ -86,4 +87,8 @@ class OpenAIApi(Completions):
 
     async def error_of(self, _request: CompletionRequest, generation: Generation, _receive: Receive) -> ApiError:
         """A 500, or an event in a stream."""
-        return EngineDead() if generation.failed else GenerationError()
+        return EngineDeadError() if generation.failed else GenerationError()
+
+    def error_event(self, error: ApiError) -> bytes:
+        """As the version words it."""
+        return self._refusals.event(error)

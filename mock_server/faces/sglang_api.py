@@ -176,6 +176,18 @@ class SglangApi:
             return await self._die(request)
         return wire.body(None)
 
+    async def update_weights_from_disk(self, request: Request) -> Response:
+        """POST /update_weights_from_disk {"model_path": ...}: the weights are the model's again, whatever the path."""
+        fields = await _fields(request, "UpdateWeightFromDiskReqInput")
+        if fields.string("model_path") is None:
+            fields.missing("model_path")
+        fields.check()
+        if not self.engine.is_paused:
+            await self.engine.idle_within(None)
+        self.engine.load_weights()
+        message = "Succeeded to update model weights."
+        return wire.body({"success": True, "message": message, "num_paused_requests": 0})
+
     async def _die(self, request: Request) -> Response:
         self.kill(EngineDeath())
         await gone(request.receive)

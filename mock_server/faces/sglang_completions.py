@@ -75,6 +75,10 @@ class SglangCompletions(Completions):
             await gone(receive)
         return self.refusal(request) or GenerationError()
 
+    def error_event(self, error: ApiError) -> bytes:
+        """As the endpoint words it."""
+        return wire.event(self.errors.event(error.status, error.kind, error.message))
+
 
 class SglangGenerate(SglangCompletions):
     """/generate of one server: with errors of its own, and headers that go out at once."""

@@ -12,6 +12,8 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from mock_server.config import ServerConfig
+from mock_server.engine.gpu import SimulatedGpu
+from mock_server.engine.rules import EngineRules
 from mock_server.engine.sglang import SglangEngine
 from mock_server.engine.stats import EngineStats
 from mock_server.errors import ApiError
@@ -27,7 +29,7 @@ from mock_server.versions import sglang_profile
 
 
 class SglangFace:
-    """One version of SGLang. Raises ValueError for a profile that is not there."""
+    """One version of SGLang. Raises ValueError for a profile that is not there, or a GPU that is too small."""
 
     errors = sglang_wire.FLAT_ERRORS
     last_words_s = 0.0
@@ -35,10 +37,16 @@ class SglangFace:
     def __init__(self, config: ServerConfig, kill: Kill) -> None:
         self.config = config
         self.profile = sglang_profile(config.profile)
+        rules, gpu = EngineRules(), None
+        if config.gpu_semantics:
+            rules = EngineRules(dies_on_unmapped=config.enable_memory_saver)
+            gpu = SimulatedGpu.of_vllm(config.gpu_memory, config.gpu_memory_utilization, config.weights_memory)
         self.engine = SglangEngine(
             config.tokens_per_second,
             EngineStats(config.max_model_len),
-            memory=self.profile.memory,
+            rules,
+            gpu,
+            tags=self.profile.memory,
             memory_saver=config.enable_memory_saver,
             weights_backup=config.enable_weights_cpu_backup,
         )
@@ -109,6 +117,7 @@ class SglangFace:
             route("/flush_cache", api.flush_cache, "GET", "POST"),
             route("/release_memory_occupation", api.release, "GET", "POST"),
             route("/resume_memory_occupation", api.resume, "GET", "POST"),
+            route("/update_weights_from_disk", api.update_weights_from_disk, "POST"),
             route("/abort_request", api.abort_request, "POST"),
             route("/pause_generation", api.pause_generation, "POST"),
             route("/continue_generation", api.continue_generation, "POST"),

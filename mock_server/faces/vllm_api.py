@@ -57,7 +57,7 @@ class VllmApi:
     async def sleep(self, request: Request) -> Response:
         """POST /sleep?level=0|1|2&mode=abort|wait|keep. A body is ignored."""
         fields = Fields(request.query_params, "query")
-        level = _level(fields) if self._profile.typed_sleep else _any_level(request.query_params.get("level", "1"))
+        level = _level(fields) if self._profile.typed_sleep else self._any_level(request.query_params.get("level", "1"))
         mode = self._mode(fields)
         fields.check()
         with self._metrics.operation("sleep"):
@@ -65,8 +65,19 @@ class VllmApi:
             await _settled(mode)
         return self._slept({"status": "sleeping", "level": level})
 
+    def _any_level(self, text: str) -> int:
+        """What versions before 0.32 take for a level: any number. Raises ApiError (400) or EngineCallError (500)."""
+        try:
+            return int(text)
+        except ValueError as error:
+            if self._profile.bare_errors:
+                raise EngineCallError("sleep", error) from None
+            raise bad_request(str(error)) from None
+
     def _mode(self, fields: Fields) -> Mode:
         given = fields.values.get("mode", Mode.ABORT.value)
+        if not self._profile.engine.sleep_pauses:
+            return Mode.ABORT  # there is none, and a query is not looked at for what is not asked
         if not self._profile.typed_sleep and given not in _MODES:
             raise EngineCallError("sleep", f"Invalid pause mode: {given}")
         return Mode(fields.one_of("mode", _MODES, Mode.ABORT.value))
@@ -95,6 +106,8 @@ class VllmApi:
         """POST /pause?mode=abort|wait|keep&clear_cache=true"""
         fields = Fields(request.query_params, "query")
         mode = Mode(fields.one_of("mode", _MODES, Mode.ABORT.value))
+        if self._profile.waits_for_inflight and fields.boolean("wait_for_inflight_requests"):
+            mode = Mode.WAIT
         clear_cache = fields.boolean("clear_cache", default=True)
         fields.check()
         await self.engine.pause(mode, clear_cache)
@@ -132,14 +145,6 @@ async def _settled(mode: Mode) -> None:
 
 async def _once(data: bytes) -> AsyncGenerator[bytes, None]:
     yield data
-
-
-def _any_level(text: str) -> int:
-    """What versions before 0.32 take for a level: any number. Raises ApiError (400)."""
-    try:
-        return int(text)
-    except ValueError as error:
-        raise bad_request(str(error)) from None
 
 
 def _level(fields: Fields) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -12,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from mock_server.config import ServerConfig
+from mock_server.engine.gpu import SimulatedGpu
 from mock_server.engine.machine import Engine
 from mock_server.engine.stats import EngineStats
 from mock_server.errors import ApiError, UnreadableBody
@@ -22,6 +24,7 @@ from mock_server.faces.openai_api import OpenAIApi
 from mock_server.faces.tokenize_api import TokenizeApi
 from mock_server.faces.vllm_api import VllmApi
 from mock_server.replies import wire
+from mock_server.replies.refusals import Refusals
 from mock_server.requests.lengths import Limits
 from mock_server.serving.gate import Gate
 from mock_server.serving.traffic import Traffic
@@ -29,7 +32,7 @@ from mock_server.versions import profile
 
 
 class VllmFace:
-    """One version of vLLM. Raises ValueError for a profile that is not there."""
+    """One version of vLLM. Raises ValueError for a profile that is not there, or a GPU that is too small."""
 
     errors = wire.NESTED_ERRORS
     last_words_s = 1.0
@@ -37,8 +40,11 @@ class VllmFace:
     def __init__(self, config: ServerConfig, _kill: Kill) -> None:
         self.config = config
         self.profile = profile(config.profile)
-        stats = EngineStats(config.max_model_len)
-        self.engine = Engine(config.tokens_per_second, stats, self.profile.wakes_at_once)
+        rules, gpu = self.profile.engine, None
+        if config.gpu_semantics:
+            rules = replace(rules, dies_on_unmapped=True)
+            gpu = SimulatedGpu.of_vllm(config.gpu_memory, config.gpu_memory_utilization, config.weights_memory)
+        self.engine = Engine(config.tokens_per_second, EngineStats(config.max_model_len), rules, gpu)
         self.traffic = Traffic()
 
     @property
@@ -56,7 +62,7 @@ class VllmFace:
     def handlers(self) -> Mapping[Any, Handler]:
         """What answers an exception."""
         return {
-            ApiError: wire.on_api_error_echoing if self.profile.echoes_input else wire.on_api_error,
+            ApiError: Refusals(self.profile).on_api_error,
             UnreadableBody: wire.on_unreadable_body,
             ClientDisconnect: wire.on_client_gone,
             HTTPException: wire.on_http_error,
@@ -68,7 +74,8 @@ class VllmFace:
         config = self.config
         digest = hashlib.blake2b(config.served_model_name.encode(errors="replace"), digest_size=4).hexdigest()
         limits = Limits(config.served_model_name, config.max_model_len, self.profile)
-        openai = OpenAIApi(self.engine, limits, f"vllm-{self.profile.version}-{digest}")
+        fingerprint = f"vllm-{self.profile.version}-{digest}" if self.profile.fingerprint else None
+        openai = OpenAIApi(self.engine, limits, fingerprint)
         metrics = Metrics(self.engine, config.served_model_name, self.traffic, self.profile)
         vllm = VllmApi(self.engine, metrics, self.profile)
         tokenizer = TokenizeApi(limits)
@@ -88,10 +95,11 @@ class VllmFace:
             route("/detokenize", tokenizer.detokenize, "POST"),
             route("/is_scaling_elastic_ep", dev.is_scaling, "POST"),
         ]
-        return [*routes, *self._dev_routes(vllm, dev)] if config.dev_mode else routes
+        routes += self._dev_routes(vllm, dev) if config.dev_mode else []
+        return [served for served in routes if served.path not in self.profile.absent]
 
     def _dev_routes(self, vllm: VllmApi, dev: DevApi) -> Sequence[Route]:
-        routes = [
+        return [
             route("/sleep", vllm.sleep, "POST"),
             route("/wake_up", vllm.wake_up, "POST"),
             route("/is_sleeping", vllm.is_sleeping, "GET"),
@@ -105,9 +113,6 @@ class VllmFace:
             route("/server_info", dev.server_info, "GET"),
             route("/get_world_size", dev.world_size, "GET"),
             route("/weight_info", dev.weight_info, "GET"),
+            route("/abort_requests", vllm.abort_requests, "POST"),
+            route("/release_kv_cache_memory", vllm.release_kv_cache_memory, "POST"),
         ]
-        if self.profile.aborts_requests:
-            routes.append(route("/abort_requests", vllm.abort_requests, "POST"))
-        if self.profile.releases_kv_cache:
-            routes.append(route("/release_kv_cache_memory", vllm.release_kv_cache_memory, "POST"))
-        return routes

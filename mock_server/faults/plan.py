@@ -1,4 +1,4 @@
-"""Which fault befalls a call: a pure function of (plan, seed, scope, content, number of the call).
+"""Which fault befalls a call: a pure function of (plan, seed, scope, content, number of the call, engine busy or not).
 
 "Content" is the canonical JSON of the body with its path: two calls are of the same content when a client repeats
 itself. Calls of the same content are numbered from 1 as they arrive, in each scope by itself, so what one content meets
@@ -38,9 +38,13 @@ class Call:
     texts: tuple[str, str, str]
     """Problem, solution (empty when it is no judge's prompt), and all messages together."""
     key: str
+    running: bool = False
+    """Whether the engine is answering requests as it arrives."""
 
     @classmethod
-    def read(cls, path: str, scope: str, body: bytes, form: PromptFormat, query: bytes = b"") -> Call:
+    def read(
+        cls, path: str, scope: str, body: bytes, form: PromptFormat, query: bytes = b"", running: bool = False
+    ) -> Call:
         """A call by its request. Total: whatever the body is, there is a call."""
         data = _object_in(body)
         said = _texts_in(data)
@@ -48,7 +52,7 @@ class Call:
         asked = (canonical(prompt.problem, form.mark), canonical(prompt.solution, form.mark)) if prompt else ("", "")
         content = canonical("\n".join(said), form.mark)
         key = _key(path, query, data, body)
-        return cls(path, scope, bool(data.get("stream")), (*asked, content), key)
+        return cls(path, scope, bool(data.get("stream")), (*asked, content), key, running)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ class FaultPlan:
         elif match.path != call.path:
             return False
         if match.scope is not None and match.scope != call.scope:
+            return False
+        if match.running is not None and match.running != call.running:
             return False
         if match.stream is not None and match.stream != call.stream:
             return False

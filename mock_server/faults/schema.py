@@ -1,7 +1,7 @@
 """The schema of a fault plan, the part `faults:` of a scenario: which calls go wrong, and how.
 
     faults:
-      - match: {problem: eggs}           # problem, solution, content, path, scope, stream; none: all completions
+      - match: {problem: eggs}           # also solution, content, path, scope, stream, running; none: all completions
         when: {nth: [1, 2]}              # or {every: 3}, {share: 0.1}; left out: every call
         times: 2                         # at most so often for the same content
         fault: {status: 503}             # exactly one kind
@@ -36,6 +36,8 @@ class FaultMatch(Strict):
     scope: str | None = None
     """The X-Mock-Scope header."""
     stream: bool | None = None
+    running: bool | None = None
+    """Only while the engine is answering requests, or only while it is not."""
 
 
 class When(Strict):
@@ -126,6 +128,8 @@ class EngineDeath(Strict):
 
     restart_after_s: Seconds | None = None
     """Seconds until it listens again, with a fresh engine; null: never."""
+    behind: bool = False
+    """The call that it befalls is answered first, as if all were well."""
 
 
 class FaultKind(Strict):

@@ -18,7 +18,7 @@ from mock_server.scenario.files import ScenarioError, read_jsonl
 from mock_server.scenario.script import OracleEntry, Scenario
 from mock_server.tokens import Message
 
-Shape = Literal["verdict", "no_box", "two_boxes", "truncated", "undecided", "unrecognised"]
+Shape = Literal["verdict", "no_box", "two_boxes", "truncated", "undecided", "unrecognised", "garbage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,21 @@ class Judge:
         errors = self.scenario.errors
         wrong = draws.uniform("verdict_error") < (errors.false_false if truth else errors.false_true)
         return self._reply(draws, prompt.solution, truth != wrong, truth)
+
+    def garbage(self, messages: Sequence[Message], salt: str, room: int, bound: bool) -> Answer:
+        """What weights that are none say to `messages`, up to `room` tokens of it.
+
+        A grammar that the answer is `bound` to turns it into an answer in good form, with a verdict by chance.
+        """
+        draws = Draws(self.seed, messages, salt)
+        truth = self.answer(messages, salt).truth
+        said = self.scenario.garbage
+        if bound:
+            return Answer(said.text, "stop", "garbage", draws.uniform("garbage") < 0.5, truth)
+        text = said.text
+        if said.finish_reason == "length":
+            text *= room // len(text.encode(errors="replace")) + 1
+        return Answer(text, said.finish_reason, "garbage", truth=truth)
 
     def _reply(self, draws: Draws, solution: str, verdict: bool, truth: bool) -> Answer:
         words = self.scenario.critique

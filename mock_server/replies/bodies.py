@@ -39,8 +39,8 @@ class VllmWriter(Writer):
         """The usage, if the client asked for it."""
         if not self.request.include_usage:
             return b""
-        chunk = {**self.head, "choices": [], "usage": self._usage(choices), "system_fingerprint": self.fingerprint}
-        return event(chunk)
+        chunk = {**self.head, "choices": [], "usage": self._usage(choices)}
+        return event({**chunk, "system_fingerprint": self.fingerprint} if self.fingerprint else chunk)
 
     def chunk(self, index: int, choice: Choice, text: str, span: tuple[int, int], last: bool) -> bytes:
         """One chunk; the last of a choice says how it ended and may carry text."""
@@ -52,7 +52,7 @@ class VllmWriter(Writer):
             delta["finish_reason"] = choice.finish_reason
             delta["stop_reason"] = choice.stop_reason
             # The fingerprint goes with the last chunk that carries data.
-            if not self.request.include_usage:
+            if self.fingerprint and not self.request.include_usage:
                 chunk["system_fingerprint"] = self.fingerprint
         return event(self._with_usage(chunk, span[1]))
 

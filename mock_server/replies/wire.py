@@ -13,15 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from mock_server.errors import (
-    ApiError,
-    EngineCallError,
-    Problem,
-    UnreadableBody,
-    echoed,
-    invalid,
-    wrong_media_type,
-)
+from mock_server.errors import Problem, UnreadableBody, invalid, wrong_media_type
 
 DONE = b"data: [DONE]\n\n"
 
@@ -66,20 +58,6 @@ NESTED_ERRORS = ErrorShape(error_object, error_object)
 """vLLM's: {"error": {...}} in both."""
 
 
-async def on_api_error(_request: Request, error: Exception) -> Response:
-    """Exception handler for ApiError."""
-    assert isinstance(error, ApiError)
-    return error_body(error.status, error.kind, error.message, error.param)
-
-
-async def on_api_error_echoing(request: Request, error: Exception) -> Response:
-    """The same for a version whose errors repeat what they were given."""
-    assert isinstance(error, ApiError)
-    if error.problems:
-        error.message = echoed(error.problems)
-    return await on_api_error(request, error)
-
-
 async def on_unreadable_body(_request: Request, _error: Exception) -> Response:
     """Exception handler for UnreadableBody."""
     return body({"detail": "There was an error parsing the body"}, 400)
@@ -95,11 +73,6 @@ async def on_http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers) if error.headers else None
     return body({"detail": error.detail}, error.status_code, headers)
-
-
-def engine_error(error: EngineCallError) -> Response:
-    """A failed call into the engine."""
-    return error_body(500, "InternalServerError", str(error))
 
 
 async def read_object(request: Request) -> dict[str, Any]:

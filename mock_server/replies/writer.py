@@ -26,7 +26,7 @@ class Writer(ABC):
     ends_unsaid: ClassVar[bool] = False
     """Whether a choice that ends before it has said anything has a chunk all the same."""
 
-    def __init__(self, request_id: str, model: str, request: CompletionRequest, fingerprint: str = "") -> None:
+    def __init__(self, request_id: str, model: str, request: CompletionRequest, fingerprint: str | None = None) -> None:
         self.request = request
         self.chunk_bytes = 1 if request.by_token else CHUNK_BYTES
         self.fingerprint = fingerprint

@@ -17,6 +17,7 @@ from mock_server.requests.content_parts import text_of
 from mock_server.requests.fields import Fields
 from mock_server.requests.lengths import Limits, check_text, check_tokens
 from mock_server.requests.sampling import Sampling
+from mock_server.requests.structured import with_guided_fields
 from mock_server.tokens import Message, decode, encode, render_chat
 
 __all__ = ["CompletionRequest", "Limits", "Prompt", "check_model", "read_chat", "read_chat_prompt", "read_completion"]
@@ -73,6 +74,7 @@ class CompletionRequest:
 
 def read_chat(body: dict[str, Any], limits: Limits) -> CompletionRequest:
     """A request for /v1/chat/completions. Raises ApiError."""
+    body = with_guided_fields(body) if limits.profile.guided_fields else body
     prechecks.check_chat(body)
     fields = Fields(body)
     messages = read_messages(fields)
@@ -91,6 +93,7 @@ def read_chat(body: dict[str, Any], limits: Limits) -> CompletionRequest:
 
 def read_completion(body: dict[str, Any], limits: Limits) -> CompletionRequest:
     """A request for /v1/completions. Raises ApiError."""
+    body = with_guided_fields(body) if limits.profile.guided_fields else body
     prechecks.check_completion(body)
     fields = Fields(body)
     prompts = read_prompts(fields)

@@ -70,6 +70,13 @@ class Constraint:
             raise bad_request(f"Grammar error: {error}") from None
 
 
+def with_guided_fields(body: dict[str, Any]) -> dict[str, Any]:
+    """The body as a version before 0.11 reads it: guided_choice and its like are what binds the answer."""
+    given = {kind: body[f"guided_{kind}"] for kind in KINDS[:4] if body.get(f"guided_{kind}") is not None}
+    others = {name: value for name, value in body.items() if name != "structured_outputs"}
+    return {**others, "structured_outputs": given} if given else others
+
+
 def read_constraint(fields: Fields) -> Constraint | None:
     """The constraint of a request, from `structured_outputs` or `response_format`. Raises ApiError (400) for two."""
     values = fields.values

@@ -6,7 +6,7 @@ Here is only what a scenario may say; files.py reads it from YAML and explains m
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -102,6 +102,19 @@ class Critique(Strict):
         return self
 
 
+class Garbage(Strict):
+    """What a server says whose weights are lost (--gpu-semantics). A bare text is said until the limit."""
+
+    text: str = Field("!", min_length=1)
+    finish_reason: Literal["length", "stop"] = "length"
+    """length: the text again and again, up to max_tokens; stop: the text once."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_text(cls, value: Any) -> Any:
+        return {"text": value} if isinstance(value, str) else value
+
+
 class Prompt(Strict):
     """The headings by which a judge's prompt is recognised, and the mark that clients neutralise text with."""
 
@@ -124,6 +137,7 @@ class Scenario(Strict):
     prompt: Prompt = Prompt()
     unrecognised: str = "I can only judge solutions to math problems. Please send a problem and a solution."
     """The reply to whatever is not a judge's prompt."""
+    garbage: Garbage = Garbage()
     repeatable: bool = True
     """False: unless its temperature is 0 a request gets another answer for each seed, and without a seed each time."""
 

@@ -10,7 +10,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mock_server.errors import EngineCallError
-from mock_server.replies.wire import body, engine_error
+from mock_server.replies.refusals import Refusals
+from mock_server.replies.wire import body
 from mock_server.serving.traffic import Traffic
 from mock_server.versions import Profile
 
@@ -71,7 +72,7 @@ class Gate:
                 await self.app(scope, receive, send)
             except EngineCallError as error:
                 added.remove((b"vary", b"Origin"))
-                await engine_error(error)(scope, receive, send)
+                await Refusals(self.profile).of_engine_call(error)(scope, receive, send)
 
     def _allows(self, scope: Scope, api_key: bytes) -> bool:
         # Sleep, wake_up and all of dev mode are not guarded: that is the real server's hole.

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from mock_server.engine.gpu import OutOfMemory
 from mock_server.engine.machine import Engine
 
 _BACKLOG = 2048
@@ -96,7 +97,8 @@ class MortalServer(HttpServer):
         """End, also where it is dead."""
         if self._death:
             self._death.cancel()
-            with suppress(asyncio.CancelledError, OSError):  # or somebody had taken the port
+            # Or somebody had taken the port, or so much of the GPU that it could not come back.
+            with suppress(asyncio.CancelledError, OSError, OutOfMemory):
                 await self._death
         await super().shutdown(sockets)
 
@@ -117,8 +119,8 @@ class MortalServer(HttpServer):
                 await asyncio.wait(set(self.server_state.tasks), timeout=self._mock.last_words_s)
             self._hang_up()
             await (asyncio.Event().wait() if restart_after is None else asyncio.sleep(restart_after))
+            self._mock.engine.restart()  # or there is no room on the GPU
             listener = place.dup()
-        self._mock.engine.restart()
         listener.listen(_BACKLOG)
         self.servers = [await loop.create_server(self._protocol, sock=listener, backlog=_BACKLOG)]
 

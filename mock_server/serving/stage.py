@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mock_server.engine.machine import Engine
 from mock_server.faults.acts import Connection, act
 from mock_server.faults.plan import COMPLETIONS, Call
-from mock_server.faults.schema import EngineDeath
+from mock_server.faults.schema import EngineDeath, FaultKind
 from mock_server.journal import Exchange, Journal
 from mock_server.replies.wire import ErrorShape
 from mock_server.scripts import Script, Scripts
@@ -75,7 +75,8 @@ class Stage:
             return
         plan = script.plan
         query = exchange.query.encode("latin-1")
-        call = Call.read(exchange.path, exchange.scope, connection.body, plan.form, query)
+        running = self.engine.running > 0
+        call = Call.read(exchange.path, exchange.scope, connection.body, plan.form, query, running)
         numbers = plan.matching(call)
         if numbers:
             chosen = plan.chosen(call, script.counts.next(call), numbers)
@@ -85,11 +86,17 @@ class Stage:
             if await connection.pause(chosen.delay):
                 return
             if chosen.fault:
-                if chosen.fault.engine_death:
-                    self.kill(chosen.fault.engine_death)
-                await act(chosen.fault, self.app, connection, self.errors)
+                await self._befall(chosen.fault, connection)
                 return
         await self.app(connection.scope, connection.receive, connection.send)
+
+    async def _befall(self, fault: FaultKind, connection: Connection) -> None:
+        death = fault.engine_death
+        if death and not death.behind:
+            self.kill(death)
+        await act(fault, self.app, connection, self.errors)
+        if death and death.behind:
+            self.kill(death)
 
 
 def _noting(send: Send, exchange: Exchange) -> Send:

@@ -74,6 +74,22 @@ def until() -> Callable[[Callable[[], object]], None]:
 
 
 @pytest.fixture
+def refuses() -> Callable[[MockServer], bool]:
+    """Whether connections to a server are refused, as after its engine has died."""
+
+    def refuses(server: MockServer) -> bool:
+        try:
+            httpx.get(server.base_url + "/health", timeout=60)
+        except httpx.ConnectError:
+            return True
+        except httpx.TransportError:
+            pass  # hung up on: it is just going down
+        return False
+
+    return refuses
+
+
+@pytest.fixture
 def prompt_of() -> Callable[..., str]:
     """A judge's prompt about a solution."""
     return judge_prompt

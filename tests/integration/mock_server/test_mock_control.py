@@ -27,6 +27,7 @@ class TestState:
             assert state.pop("uptime_s") >= 0
             assert state == {
                 "engine": {"dead": False, "scheduling": "run", "is_paused": False, "is_sleeping": False, "asleep": []},
+                "gpu": None,
                 "running": 0, "waiting": 0, "requests": 0, "answered": 0, "faulted": 0, "scope": "", "scopes": [],
                 "scenario": "default", "seed": 7, "faults": 0,
             }  # fmt: skip

@@ -67,6 +67,18 @@ class TestInProcess:
         with MockServer(port=port) as again:
             assert again.base_url == f"http://127.0.0.1:{port}"
 
+    def test_a_gpu_of_another_size(self, start: Start) -> None:
+        sizes = "--gpu-memory 24 --gpu-memory-utilization 0.5 --weights-memory 3"
+        process = start("--port", "0", "--profile", "vllm-0.16.0", "--gpu-semantics", *sizes.split())
+        gpu = httpx.get(url_of(process)[0] + "/_mock/gpu").json()
+        assert (gpu["total"], gpu["used"], gpu["weights"]) == (24, 12, 3)
+
+    def test_a_gpu_that_is_too_small(self, start: Start) -> None:
+        process = start("--gpu-semantics", "--gpu-memory", "10")
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (2, "")
+        assert err.startswith("genrm-mock: a GPU of 10 GiB cannot hold these parts (GiB): weights 15, kv_cache -7.2")
+
     def test_port_in_use(self) -> None:
         with MockServer() as server, pytest.raises(OSError, match="in use"):
             MockServer(port=server.port).start()

@@ -545,6 +545,54 @@ class TestMemory:
                 assert state(client)["memory"]["weights_lost"] is not backup
                 assert client.get("/server_info").json()["enable_memory_saver"] is True
 
+    def test_garbage_with_a_gpu(self, sglang: Factory, prompt_of: Callable[..., str]) -> None:
+        server = sglang(gpu_semantics=True, enable_memory_saver=True)
+        with httpx.Client(base_url=server.base_url, timeout=60) as client:
+
+            def said() -> str:
+                body = {"messages": [{"role": "user", "content": prompt_of()}], "max_tokens": 400}
+                return str(client.post(CHAT, json=body).json()["choices"][0]["message"]["content"])
+
+            sense = said()
+            client.post("/release_memory_occupation", json={})
+            gpu = client.get("/_mock/gpu").json()
+            assert (gpu["weights"], gpu["kv_cache"]) == (0, 0)
+            client.post("/resume_memory_occupation", json={})
+            assert set(said()) == {"!"}
+            assert client.post("/update_weights_from_disk", json={}).status_code == 400
+            updated = client.post("/update_weights_from_disk", json={"model_path": "judge"})
+            assert updated.json()["success"] is True
+            assert said() == sense
+            client.post("/release_memory_occupation", json={"tags": ["weights"]})
+            client.post("/_mock/reset")
+            assert said() == sense
+
+    def test_it_dies_of_released_memory_with_a_gpu(self, sglang: Factory, ask: Ask) -> None:
+        server = sglang(gpu_semantics=True, enable_memory_saver=True, enable_weights_cpu_backup=True)
+        with httpx.Client(base_url=server.base_url, timeout=60) as client:
+            client.post("/release_memory_occupation", json={"tags": ["kv_cache"]})
+            with pytest.raises(httpx.TransportError):
+                client.post(CHAT, json=ask())
+        assert server.engine.dead
+
+    def test_it_dies_where_there_is_no_room(self, sglang: Factory) -> None:
+        server = sglang(gpu_semantics=True, enable_memory_saver=True)
+        with httpx.Client(base_url=server.base_url, timeout=60) as client:
+            client.post("/release_memory_occupation", json={})
+            assert client.put("/_mock/gpu", json={"claims": {"trainer": 60}}).status_code == 200
+            with pytest.raises(httpx.TransportError):
+                client.post("/resume_memory_occupation", json={})
+        assert server.engine.dead
+
+    def test_nothing_happens_without_the_memory_saver(self, sglang: Factory, ask: Ask) -> None:
+        server = sglang(gpu_semantics=True)
+        with httpx.Client(base_url=server.base_url, timeout=60) as client:
+            client.post("/release_memory_occupation", json={})
+            assert client.post(CHAT, json=ask()).status_code == 200
+            assert client.get("/_mock/gpu").json()["weights"] == 15
+            client.post("/resume_memory_occupation", json={})
+            assert client.get("/_mock/state").json()["engine"]["memory"]["weights_lost"] is False
+
     @pytest.mark.parametrize("content", [b"", b"5", b'{"tags": "weights"}', b'{"tags": [5]}'])
     def test_wrong_bodies(self, http: httpx.Client, content: bytes) -> None:
         for path in ("/release_memory_occupation", "/resume_memory_occupation"):

@@ -1,26 +1,37 @@
-"""The engine against a model of contract section 2, in whatever order things happen."""
+"""The engine against a model of contract sections 2 and 5: any version's rules, in whatever order things happen."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mock_server.engine.machine import Engine, Generation, Mode, Plan
+from mock_server.engine.gpu import OutOfMemory, SimulatedGpu
+from mock_server.engine.machine import Engine, EngineRules, Generation, Mode, Plan
 from mock_server.errors import EngineCallError
+from mock_server.versions import names, profile
 
 LENGTH = 10
+TOTAL, RUNTIME, SIZES = 80.0, 1.2, {"weights": 15.0, "kv_cache": 55.8}  # GiB
+GARBAGE = Plan(b"!" * LENGTH, LENGTH, "stop")
 RUN, PAUSED_NEW, PAUSED_ALL = "run", "paused_new", "paused_all"
 TAGS = st.none() | st.lists(st.sampled_from(["weights", "kv_cache", "scheduling", "junk", ""]), min_size=1, max_size=3)
 
 
 @dataclass
 class Model:
-    """The rules of section 2, as directly as they can be written. Requests are numbers."""
+    """The rules, as directly as they can be written. Requests are numbers."""
 
+    rules: EngineRules
+    on_gpu: bool = False
+    claimed: float = 0.0
+    lost: bool = False
+    garbled: set[int] = field(default_factory=set)
+    dead: bool = False
     sched: str = RUN
     asleep: set[str] = field(default_factory=set)
     waiting: list[int] = field(default_factory=list)
@@ -36,6 +47,12 @@ class Model:
         self.running = [r for r in self.running if r not in self.ended]
 
     def hold(self, mode: Mode, clear: bool) -> None:
+        if not self.rules.sleep_pauses:
+            closed = self.sched == PAUSED_NEW
+            self.sched = PAUSED_ALL if mode is Mode.KEEP else PAUSED_NEW
+            if mode is Mode.ABORT and not closed:
+                self.end(self.waiting + self.running, "abort")
+            return
         if mode is Mode.ABORT:
             self.end(self.waiting + self.running, "abort")
         self.sched = PAUSED_ALL if mode is Mode.KEEP else PAUSED_NEW
@@ -43,8 +60,26 @@ class Model:
             self.waiting, self.running = self.running + self.waiting, []
 
     def lie_down(self, level: int | None) -> None:
-        if level and "weights" not in self.asleep:
+        takes = level is not None and (level >= 1 or not self.rules.sleep_pauses)
+        held = "weights" in self.asleep if self.rules.sleeps_again else self.asleep
+        if takes and not held:
+            self.lost |= self.on_gpu and "weights" not in self.asleep and level != 1
             self.asleep = {"weights", "kv_cache"}
+
+    @property
+    def free(self) -> float:
+        used = 0.0 if self.dead else RUNTIME + sum(size for tag, size in SIZES.items() if tag not in self.asleep)
+        return TOTAL - used - self.claimed
+
+    def run(self, requests: list[int]) -> None:
+        self.running += requests
+        if self.lost:
+            self.garbled.update(requests)
+
+    def settle_death(self) -> None:
+        if self.rules.dies_on_unmapped and self.asleep and self.running and self.sched != PAUSED_ALL:
+            self.dead = True
+            self.end(self.waiting + self.running, "error")
 
     def settle_drains(self) -> None:
         if not self.running:
@@ -54,16 +89,21 @@ class Model:
 
     def go(self) -> None:
         self.sched = RUN
-        self.running, self.waiting = self.running + self.waiting, []
+        self.run(self.waiting)
+        self.waiting = []
 
     def wake(self, tags: list[str] | None) -> bool:
         """Whether the call succeeds."""
-        wanted = None if tags is None else [tag for tag in tags if tag != "scheduling"]
+        named = not self.rules.sleep_pauses
+        wanted = None if tags is None else [tag for tag in tags if named or tag != "scheduling"]
         if (tags is None or wanted) and self.asleep and set(wanted or ()) <= self.asleep:
+            needed = sum(SIZES[tag] for tag in (self.asleep if wanted is None else set(wanted)))
+            if self.on_gpu and needed > self.free:
+                return False
             self.asleep -= set(wanted if wanted is not None else self.asleep)
             if wanted and len(set(wanted)) < len(wanted):
                 return False
-        if not self.asleep:
+        if self.rules.sleep_pauses and (self.rules.wakes_at_once or not self.asleep):
             self.go()
         return True
 
@@ -82,10 +122,17 @@ class EngineMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.engine = Engine(tokens_per_second=1)
-        self.model = Model()
         self.generations: list[Generation] = []
         self.tasks: list[asyncio.Task[None]] = []
+
+    @initialize(name=st.sampled_from(names("vllm")), on_gpu=st.booleans())
+    def start(self, name: str, on_gpu: bool) -> None:
+        rules, gpu = profile(name).engine, None
+        if on_gpu:
+            rules = replace(rules, dies_on_unmapped=True)
+            gpu = SimulatedGpu.of_vllm(TOTAL, 0.9, 15)
+        self.engine = Engine(tokens_per_second=1, rules=rules, gpu=gpu)
+        self.model = Model(rules, on_gpu)
 
     def teardown(self) -> None:
         for task in self.tasks:
@@ -100,15 +147,22 @@ class EngineMachine(RuleBasedStateMachine):
         for _ in range(5):
             self.loop.run_until_complete(asyncio.sleep(0))
         self.model.settle_drains()
+        self.model.settle_death()
 
     @rule(target=requests)
     def submit(self) -> int:
         number = len(self.generations)
-        generation = Generation(f"id-{number}", [Plan(b"x" * LENGTH, LENGTH, "stop")])
+        generation = Generation(f"id-{number}", [Plan(b"x" * LENGTH, LENGTH, "stop")], lambda: [GARBAGE])
         self.generations.append(generation)
         self.engine.submit(generation)
         self.model.said[number] = 0
-        (self.model.running if self.model.sched == RUN else self.model.waiting).append(number)
+        if self.model.dead:
+            self.model.end([number], "error")
+        elif self.model.sched == RUN:
+            self.model.run([number])
+        else:
+            self.model.waiting.append(number)
+        self.let_tasks_run()
         return number
 
     @rule(seconds=st.sampled_from([1, 4, 20]))
@@ -121,8 +175,10 @@ class EngineMachine(RuleBasedStateMachine):
     def sleep(self, level: int, mode: Mode) -> None:
         self.tasks.append(self.loop.create_task(self.engine.sleep(level, mode)))
         self.loop.run_until_complete(asyncio.sleep(0))
-        self.model.hold(mode, clear=level >= 1)
-        if mode is Mode.WAIT:
+        pauses = self.model.rules.sleep_pauses
+        if pauses:
+            self.model.hold(mode, clear=level >= 1)
+        if pauses and mode is Mode.WAIT:
             self.model.drains.append(level)
         else:
             self.model.lie_down(level)
@@ -171,16 +227,76 @@ class EngineMachine(RuleBasedStateMachine):
         self.model.end([r for r in self.model.waiting + self.model.running if r == request], "dropped")
         self.let_tasks_run()
 
+    @precondition(lambda self: self.model.dead)
+    @rule()
+    def restart(self) -> None:
+        model = self.model
+        if model.claimed > TOTAL - RUNTIME - sum(SIZES.values()):
+            with pytest.raises(OutOfMemory):
+                self.engine.restart()
+        else:
+            self.engine.restart()
+            model.dead, model.sched, model.asleep, model.lost = False, RUN, set(), False
+        self.let_tasks_run()
+
+    @precondition(lambda self: self.model.on_gpu)
+    @rule(size=st.sampled_from([0, 8, 20, 60, 78]))
+    def claim(self, size: float) -> None:
+        gpu, model = self.engine.memory.gpu, self.model
+        assert gpu is not None
+        if size - model.claimed > model.free:
+            with pytest.raises(OutOfMemory, match=f"of which {max(0.0, model.free):.2f} GiB is free"):
+                gpu.claim({"trainer": size})
+        else:
+            gpu.claim({"trainer": size})
+            model.claimed = size
+
+    @rule()
+    def load_weights(self) -> None:
+        model = self.model
+        self.engine.load_weights()
+        if "weights" not in model.asleep:
+            model.lost = False
+        elif model.rules.dies_on_unmapped:
+            model.dead = True
+            model.end(model.waiting + model.running, "error")
+        self.let_tasks_run()
+
+    @rule()
+    def release_kv_cache(self) -> None:
+        model = self.model
+        if model.on_gpu and model.sched != RUN and not (model.running or model.waiting or model.asleep):
+            self.engine.release_kv_cache_memory()
+            model.asleep = {"kv_cache"}
+        else:
+            with pytest.raises(EngineCallError):
+                self.engine.release_kv_cache_memory()
+
     @invariant()
     def looks_the_same(self) -> None:
         engine, model = self.engine, self.model
-        assert engine.is_paused == (model.sched != RUN)
-        assert engine.is_sleeping == (model.sched != RUN or bool(model.asleep))
+        paused = model.sched != RUN
+        if model.rules.sleep_pauses:
+            assert engine.is_paused == paused
+            assert engine.is_sleeping == (paused or bool(model.asleep))
+        else:
+            assert engine.is_paused == (model.sched == PAUSED_NEW)
+            assert engine.is_sleeping == bool(model.asleep)
+        assert engine.dead == model.dead
         assert engine.asleep == model.asleep
         assert (engine.running, engine.waiting) == (len(model.running), len(model.waiting))
         for number, generation in enumerate(self.generations):
             choice = generation.choices[0]
             assert (choice.tokens, choice.finish_reason) == (model.said[number], model.ended.get(number))
+            assert (b"!" in choice.plan.text) == (number in model.garbled)
+
+    @invariant()
+    def the_gpu_agrees(self) -> None:
+        gpu = self.engine.memory.gpu
+        if gpu:
+            assert gpu.free == pytest.approx(self.model.free)
+            assert gpu.weights_lost == self.model.lost
+            assert gpu.mapped == SIZES.keys() - self.engine.asleep
 
     @invariant()
     def drains_agree(self) -> None:
@@ -188,4 +304,4 @@ class EngineMachine(RuleBasedStateMachine):
 
 
 TestEngineMachine = EngineMachine.TestCase
-TestEngineMachine.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestEngineMachine.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)

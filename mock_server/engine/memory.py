@@ -1,0 +1,79 @@
+"""The engine's memory as its executor keeps the book of it: which parts sleep (contract section 2, steps 4 and on).
+
+Where a GPU is simulated, the same happens to the card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from mock_server.engine.gpu import OutOfMemory, SimulatedGpu
+from mock_server.engine.rules import EngineRules
+from mock_server.errors import EngineCallError, WorkerError
+
+MEMORY_TAGS = ("weights", "kv_cache")
+
+
+class Memory:
+    """The parts that may sleep, by a version's rules."""
+
+    def __init__(self, rules: EngineRules, gpu: SimulatedGpu | None = None) -> None:
+        self.rules = rules
+        self.gpu = gpu
+        self.asleep: set[str] = set()
+
+    @property
+    def weights_lost(self) -> bool:
+        """Whether whoever computes now computes with garbage."""
+        return self.gpu is not None and self.gpu.weights_lost
+
+    def sleep(self, level: int) -> None:
+        """Give all of it back, unless the rules say that it sleeps already. Only level 1 keeps the weights."""
+        held = "weights" in self.asleep if self.rules.sleeps_again else self.asleep
+        if not held:
+            self._unmap(MEMORY_TAGS, keep_weights=level == 1)
+
+    def release_kv_cache(self) -> None:
+        """Give the KV cache alone back. Raises EngineCallError without a simulated GPU, and while anything sleeps."""
+        name = "release_kv_cache_memory"
+        if self.gpu is None:
+            raise WorkerError(name, "Selective discard is not supported on CPU.")
+        if self.asleep:
+            raise EngineCallError(name, f"{name}() requires all executor memory to be resident")
+        self._unmap(("kv_cache",))
+
+    def _unmap(self, tags: Collection[str], keep_weights: bool = True) -> None:
+        self.asleep.update(tags)
+        if self.gpu:
+            self.gpu.unmap(tags, keep_weights)
+
+    def wake(self, tags: Sequence[str] | None) -> None:
+        """Take back what is named (None: all). A tag that is not asleep makes the whole call a silent no-op.
+
+        Raises EngineCallError for a tag given twice, which is awake all the same, and for want of memory on the GPU:
+        then nothing has woken.
+        """
+        wanted = list(self.asleep) if tags is None else tags
+        if not self.asleep.issuperset(wanted):
+            return
+        if self.gpu:
+            try:
+                self.gpu.map(wanted)
+            except OutOfMemory:
+                reason = "CUDA Error: out of memory at /workspace/csrc/cumem_allocator.cpp:163"
+                raise EngineCallError("wake_up", reason) from None
+        self.asleep.difference_update(wanted)
+        for tag in wanted:
+            if wanted.count(tag) > 1:
+                raise EngineCallError("wake_up", repr(tag))
+
+    def stop(self) -> None:
+        """The engine's process has ended."""
+        if self.gpu:
+            self.gpu.stop()
+
+    def start(self) -> None:
+        """A fresh process: everything is awake. Raises OutOfMemory where the GPU has no room for it."""
+        if self.gpu:
+            self.gpu.start()
+        self.asleep = set()
