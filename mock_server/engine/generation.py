@@ -127,5 +127,6 @@ class Generation:
         ]
         for choice in ended:
             choice.finish_reason = reason
-        self._news.set()
+        if ended:
+            self._news.set()
         return ended
