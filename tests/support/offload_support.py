@@ -19,6 +19,8 @@ PATIENCE = 30.0
 class MemoryStore:
     """One ledger for all who are given this. `failure`: what `apply` raises; `gate`: what it waits for."""
 
+    where = "in memory"
+
     def __init__(self, policy: Policy | None = None, state: State | None = None) -> None:
         self.ledger = Ledger(policy or Policy(linger=60), state or State())
         self.clock: Callable[[], float] = time.time
@@ -41,6 +43,10 @@ class MemoryStore:
         if self.failure:
             raise self.failure
         return [self.ledger.apply(call, self.clock()) for call in calls]
+
+    async def read(self) -> State:
+        """As `genrm.offload.stores.Store.read`."""
+        return self.ledger.state
 
     async def aclose(self) -> None:
         """As `genrm.offload.stores.Store.aclose`."""
@@ -77,7 +83,7 @@ class FakeJudge:
         """As `genrm.offload.lease.Gateway.aclose`."""
         self.closed += 1
 
-    async def look(self) -> Seen:
+    async def look(self, to_sleep: bool = False) -> Seen:
         """As `Servers.look`."""
         self.looks += 1
         await self._pass("look")
