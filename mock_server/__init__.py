@@ -11,10 +11,11 @@ From a shell: `genrm-mock`. In tests: the pytest fixtures `mock_server` and `moc
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mock_server.config import ServerConfig
     from mock_server.judge.answers import Answer, Judge
     from mock_server.scenario.files import ScenarioError, load_scenario
     from mock_server.scenario.script import Scenario
-    from mock_server.server import MockServer, ServerConfig
+    from mock_server.server import MockServer
 
 __all__ = ["Answer", "Judge", "MockServer", "Scenario", "ScenarioError", "ServerConfig", "load_scenario"]
 
@@ -24,7 +25,7 @@ _HOME = {
     "MockServer": "server",
     "Scenario": "scenario.script",
     "ScenarioError": "scenario.files",
-    "ServerConfig": "server",
+    "ServerConfig": "config",
     "load_scenario": "scenario.files",
 }
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-_HELP = """Serve a mock of a generative reward model (vLLM's OpenAI API, answers by script).
+_HELP = """Serve a mock of a generative reward model (vLLM's or SGLang's API, answers by script).
 
 \b
 Examples:
@@ -25,13 +25,14 @@ Examples:
   VLLM_SERVER_DEV_MODE=1 genrm-mock --tokens-per-second 200
   VLLM_SERVER_DEV_MODE=1 genrm-mock --profile vllm-0.16.0
   VLLM_SERVER_DEV_MODE=1 genrm-mock --gpu-semantics --gpu-memory 141 --weights-memory 15
+  genrm-mock --profile sglang-0.5.23 --enable-memory-saver
   genrm-mock validate my.yaml
   genrm-mock record --upstream http://gpu1:30000 --cassette run.json
   genrm-mock replay run.json
   curl http://127.0.0.1:30000/v1/models
 
-The flags are named like vLLM's. VLLM_SERVER_DEV_MODE=1 turns on /sleep, /wake_up, /is_sleeping, /pause, /resume,
-/is_paused and /abort_requests.
+The flags are named like vLLM's and SGLang's. VLLM_SERVER_DEV_MODE=1 turns on vLLM's /sleep, /wake_up, /is_sleeping,
+/pause, /resume, /is_paused and /abort_requests.
 """
 
 
@@ -43,8 +44,27 @@ def serve(
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 30000,
     served_model_name: Annotated[str, typer.Option(help="Name of the model.")] = "genrm-demo",
-    max_model_len: Annotated[int, typer.Option(min=1, help="Tokens of prompt and answer; 1 byte = 1 token.")] = 32768,
-    api_key: Annotated[str | None, typer.Option(help="Key that requests to /v1 must bring.")] = None,
+    max_model_len: Annotated[
+        int,
+        typer.Option(
+            "--max-model-len", "--context-length", min=1, help="Tokens of prompt and answer; 1 byte = 1 token."
+        ),
+    ] = 32768,
+    api_key: Annotated[
+        str | None, typer.Option(help="Key that requests must bring: on vLLM those to /v1, on SGLang nearly all.")
+    ] = None,
+    admin_api_key: Annotated[
+        str | None, typer.Option(help="SGLang: the key for memory, pauses, aborts and caches, instead of the other.")
+    ] = None,
+    enable_memory_saver: Annotated[
+        bool, typer.Option("--enable-memory-saver", help="SGLang: releasing memory frees it.")
+    ] = False,
+    enable_weights_cpu_backup: Annotated[
+        bool, typer.Option("--enable-weights-cpu-backup", help="SGLang: released weights are kept.")
+    ] = False,
+    enable_cache_report: Annotated[
+        bool, typer.Option("--enable-cache-report", help="SGLang: usage says how much of a prompt was in the cache.")
+    ] = False,
     enable_sleep_mode: Annotated[  # noqa: ARG001 - accepted so that launch commands carry over
         bool,
         typer.Option(
@@ -64,21 +84,28 @@ def serve(
         str,
         typer.Option(
             metavar="VERSION",
-            help="The server version to be: vllm-0.33.0, vllm-0.28.0, vllm-0.23.0, vllm-0.16.0, vllm-0.10.0.",
+            help="The server to be: vllm-0.33.0, vllm-0.28.0, vllm-0.23.0, vllm-0.16.0, vllm-0.10.0, sglang-0.5.23.",
         ),
     ] = "vllm-0.32.0",
     gpu_semantics: Annotated[
         bool,
         typer.Option(
             "--gpu-semantics",
-            help="Behave as with a GPU: computing on sleeping memory kills the engine, a sleep at level 2 loses the "
-            "weights, and memory runs out.",
+            help="Behave as with a GPU: computing on sleeping memory kills the engine, a sleep at level 2 (SGLang: a "
+            "release without a backup) loses the weights, and memory runs out.",
         ),
     ] = False,
     gpu_memory: Annotated[float, typer.Option(metavar="GIB", help="Size of the simulated GPU.")] = 80.0,
-    gpu_memory_utilization: Annotated[float, typer.Option(min=0, max=1, help="Share of it that the server takes.")] = (
-        0.9
-    ),
+    gpu_memory_utilization: Annotated[
+        float,
+        typer.Option(
+            "--gpu-memory-utilization",
+            "--mem-fraction-static",
+            min=0,
+            max=1,
+            help="Share of it that the server takes; of SGLang, its weights and KV cache.",
+        ),
+    ] = 0.9,
     weights_memory: Annotated[
         float, typer.Option(metavar="GIB", help="Size of the weights; the rest of that share is KV cache.")
     ] = 15.0,
@@ -96,8 +123,9 @@ def serve(
     if context.invoked_subcommand:
         return
     # Imported here so that --help and shell completion are instant.
+    from mock_server.config import ServerConfig
     from mock_server.scenario.files import ScenarioError
-    from mock_server.server import Mock, ServerConfig
+    from mock_server.server import Mock
     from mock_server.serving.http_server import MortalServer
 
     dev_mode = os.environ.get("VLLM_SERVER_DEV_MODE", "0") == "1"
@@ -108,6 +136,11 @@ def serve(
         served_model_name=served_model_name,
         max_model_len=max_model_len,
         api_key=api_key,
+        admin_api_key=admin_api_key,
+        enable_memory_saver=enable_memory_saver,
+        enable_weights_cpu_backup=enable_weights_cpu_backup,
+        memory_saver_cuda_graph=os.environ.get("SGLANG_MEMORY_SAVER_CUDA_GRAPH", "").lower() in ("1", "true"),
+        enable_cache_report=enable_cache_report,
         dev_mode=dev_mode,
         request_id_headers=enable_request_id_headers,
         journal_file=journal,

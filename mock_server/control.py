@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
@@ -44,11 +44,19 @@ class Claims(Strict):
 class ControlApi:
     """The endpoints of one server's control API."""
 
-    def __init__(self, engine: Engine, scripts: Scripts, journal: Journal, kill: Callable[[EngineDeath], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        scripts: Scripts,
+        journal: Journal,
+        kill: Callable[[EngineDeath], None],
+        facts: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
         self.engine = engine
         self.scripts = scripts
         self.journal = journal
         self.kill = kill
+        self.facts = facts
         self._started = time.monotonic()
 
     @property
@@ -117,6 +125,7 @@ class ControlApi:
                 "is_paused": engine.is_paused,
                 "is_sleeping": engine.is_sleeping,
                 "asleep": sorted(engine.asleep),
+                **self.facts(),
             },
             "gpu": gpu.as_json() if gpu else None,
             **self._counts(scope),
@@ -164,11 +173,7 @@ class ControlApi:
         self.scripts.clear_counts(scope or None)
         if not scope and not self.engine.dead:
             # Others share the engine: a scope leaves it alone.
-            if self.engine.memory.gpu:
-                self.engine.memory.gpu.claim({})
-                self.engine.memory.gpu.load_weights()
-            self.engine.wake_up()
-            self.engine.resume()
+            self.engine.reset()
         return wire.body({"status": "reset"})
 
     async def get_scenario(self, request: Request) -> Response:

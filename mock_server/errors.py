@@ -1,4 +1,4 @@
-"""What the mock answers instead of a completion, in the words of vLLM 0.32.0 (contract section 3).
+"""What the mock answers instead of a completion, mostly in the words of vLLM 0.32.0 (contract section 3).
 
 ApiError             a refused request: status and error body
   bad_request()      "BadRequestError": a check of vLLM's own
@@ -8,6 +8,8 @@ ApiError             a refused request: status and error body
   EngineDeadError    ... and the engine with it
 EngineCallError      a call into the engine failed: 500 (wake_up with a tag given twice)
   WorkerError          ... in the worker under it (collective_rpc of an unknown method)
+SchedulerCrash       a call after which there is no SGLang server any more
+UnhandledError       500 in plain text
 UnreadableBody       a body that cannot even be decoded: 400 {"detail": ...}
 """
 
@@ -25,6 +27,8 @@ class ApiError(Exception):
 
     problems: Sequence[Problem] = ()
     """What is wrong with the types, where that is why."""
+    in_stream = False
+    """Whether a stream has begun by the time it is found out."""
 
     def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -62,6 +66,14 @@ class EngineDeadError(ApiError):
     def __init__(self) -> None:
         message = "EngineCore encountered an issue. See stack trace (above) for the root cause."
         super().__init__(500, "InternalServerError", message)
+
+
+class SchedulerCrash(Exception):
+    """A call that SGLang's scheduler does not survive, nor the server with it."""
+
+
+class UnhandledError(Exception):
+    """Something that the real server does not expect: 500, in plain text."""
 
 
 class UnreadableBody(Exception):

@@ -7,7 +7,7 @@ Token ids are GPT-2's byte order: the printable bytes first, the others after th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 SPECIAL_TOKENS = {"<|im_end|>": 256, "<|endoftext|>": 257, "<|im_start|>": 258}
 LONGEST_TOKEN = max(map(len, SPECIAL_TOKENS))
@@ -76,14 +76,17 @@ def decode(token_ids: Iterable[int]) -> str:
     return b"".join(map(token_bytes, token_ids)).decode(errors="replace")
 
 
-def render_chat(messages: Sequence[Message], add_generation_prompt: bool = True, continue_final: bool = False) -> str:
-    """The prompt that the chat template makes of `messages`.
+def render_chat(
+    messages: Sequence[Message],
+    add_generation_prompt: bool = True,
+    continue_final: bool = False,
+    roles: Mapping[str, str] = _TEMPLATE_ROLES,
+) -> str:
+    """The prompt that the chat template makes of `messages`; `roles`: those that it gets by another name.
 
     It ends where the assistant begins to speak, after the last message, or (`continue_final`) inside the last message.
     """
-    text = "".join(
-        [f"<|im_start|>{_TEMPLATE_ROLES.get(role, role)}\n{content}<|im_end|>\n" for role, content in messages]
-    )
+    text = "".join([f"<|im_start|>{roles.get(role, role)}\n{content}<|im_end|>\n" for role, content in messages])
     if continue_final:
         return text.removesuffix("<|im_end|>\n")
     return text + "<|im_start|>assistant\n" if add_generation_prompt else text

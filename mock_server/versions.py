@@ -1,7 +1,8 @@
-"""Server versions: how each differs from vLLM 0.32.0, as data in profiles/*.yaml (contract section 5)."""
+"""Server versions, as data in profiles/*.yaml: how each vLLM differs from 0.32.0 (contract section 5), and SGLang."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -61,22 +62,54 @@ class Profile:
     """The beginnings of the paths that ask for the API key."""
 
 
-def names() -> list[str]:
-    """The profiles there are."""
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+@dataclass(frozen=True, slots=True)
+class SglangProfile:
+    """One version of SGLang."""
+
+    version: str
+    memory: tuple[str, ...]
+    """The tags of the memory that can be released, in the order in which it is resumed when none is named."""
+    open: tuple[str, ...]
+    """The beginnings of the paths that never ask for a key."""
+    health_looks: int
+    """How many intervals /health waits for its token."""
+    sources: Mapping[str, tuple[str, int]]
+    """The function behind a path and its line, as messages about wrong types name them."""
+
+
+def names(kind: str = "") -> list[str]:
+    """The profiles there are: all, or those of a kind of server."""
+    return sorted(path.stem for path in _FOLDER.glob(f"{kind}*.yaml"))
+
+
+def kind_of(name: str) -> str:
+    """The kind of server that a profile is of, such as "vllm". Raises ValueError for a profile that is not there."""
+    if name not in names():
+        raise ValueError(f"unknown profile {name!r}; there are {', '.join(names())}")
+    return name.partition("-")[0]
 
 
 @cache
 def profile(name: str = DEFAULT_PROFILE) -> Profile:
-    """The profile of a server version. Raises ValueError for one that is not there."""
-    if name not in names():
-        raise ValueError(f"unknown profile {name!r}; there are {', '.join(names())}")
+    """The profile of a version of vLLM. Raises ValueError for one that is not there."""
+    if kind_of(name) != "vllm":
+        raise ValueError(f"{name} is no profile of vLLM")
     values = {**_read(DEFAULT_PROFILE), **_read(name)}
     for field in ("finish_reasons", "suffix_refused", "guarded"):
         values[field] = tuple(values[field])
     for field in ("absent", "absent_metrics"):
         values[field] = frozenset(values[field])
     return Profile(**{**values, "engine": EngineRules(**values["engine"])})
+
+
+@cache
+def sglang_profile(name: str) -> SglangProfile:
+    """The profile of a version of SGLang. Raises ValueError for one that is not there."""
+    if kind_of(name) != "sglang":
+        raise ValueError(f"{name} is no profile of SGLang")
+    values = _read(name)
+    values["sources"] = {path: (function, line) for path, (function, line) in values["sources"].items()}
+    return SglangProfile(**{**values, "memory": tuple(values["memory"]), "open": tuple(values["open"])})
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import httpx
+from pydantic import SecretStr
 
 from genrm.client import ChatClient
 from genrm.endpoints import Endpoints
@@ -54,9 +55,7 @@ class HttpGateway:
         await self._http.aclose()
 
     def _control(self, url: str) -> Control:
-        keys = (self._settings.admin_api_key, self._settings.api_key)
-        key = next((value for value in (key.get_secret_value() for key in keys) if value not in ("", "EMPTY")), "")
-        return Control(url, self._http, {"authorization": f"Bearer {key}"} if key else None)
+        return Control(url, self._http, _said(self._settings.api_key), _said(self._settings.admin_api_key))
 
     async def _check(self, server: Server) -> None:
         client = ChatClient(self._settings, self._http, Endpoints([server.url]))
@@ -68,6 +67,10 @@ class HttpGateway:
                 raise
             await server.reload()
             await canaries.check()
+
+
+def _said(key: SecretStr) -> str:
+    return "" if key.get_secret_value() == "EMPTY" else key.get_secret_value()
 
 
 def open_offload(settings: Settings, render: Callable[[Canary], list[Message]]) -> Offload:

@@ -21,7 +21,7 @@ from typing import Protocol
 import anyio
 
 from genrm.errors import GenRMError, JudgeError, JudgeTimeout, OffloadError
-from genrm.offload.ledger import Answer, Duty, Phase
+from genrm.offload.ledger import Answer, Duty, Phase, State
 from genrm.offload.memory import MemoryWatch
 from genrm.offload.servers import Seen, Servers
 from genrm.offload.shared import SharedLedger
@@ -105,6 +105,11 @@ class Offload:
             logger.error("the batch is over and the judge could not be put to sleep: training may lack its memory")
 
     @property
+    def ledger(self) -> str:
+        """Where the ledger is kept."""
+        return self._ledger.where
+
+    @property
     def wakes(self) -> int:
         """How often the judge was woken, as far as this process knows."""
         return self._ledger.last.wakes
@@ -130,7 +135,36 @@ class Offload:
             await self._news()
         return self.wakes != wakes
 
-    async def aclose(self) -> None:
+    async def look(self) -> dict[str, Seen]:
+        """What each server is now, by its URL. Raises OffloadError for one that cannot sleep, JudgeError."""
+        return await (await self._gateway.servers()).look_at_each()
+
+    async def state(self) -> State:
+        """What the ledger remembers, unchanged by looking."""
+        return await self._ledger.read()
+
+    async def dismiss(self, *, force: bool = False) -> bool:
+        """Put the judge to sleep now. Returns when it is asleep: True; or False when somebody has a lease.
+
+        Args:
+            force: also then; who has the lease wakes it when a request is not answered.
+
+        Raises:
+            OffloadError, JudgeError: it cannot be put to sleep.
+        """
+        self._start()
+        servers = await self._gateway.servers()
+        while True:
+            answer = await self._ledger.send("dismiss", force)
+            if answer.phase is Phase.ASLEEP:
+                if await servers.look() is Seen.ASLEEP:
+                    return True
+                await self._ledger.send("distrust", True)
+            elif answer.leases:
+                return False
+            await self._news()
+
+    async def aclose(self, *, and_sleep: bool = True) -> None:
         """Leave: give back what is held, and where nobody else is there, put the judge to sleep."""
         for task in (self._warden, self._transition):
             if task:
@@ -138,7 +172,7 @@ class Offload:
         if self._warden is not None:
             await asyncio.wait({task for task in (self._warden, self._transition) if task})
             try:
-                await self._ledger.send("leave")
+                await self._ledger.send("leave", and_sleep)
                 await self._transition_over()
             except OffloadError as error:
                 logger.error("%s", error)

@@ -245,7 +245,17 @@ class Ledger:
             del state.entries[me.holder.key]
         return self._answer()
 
-    def _leave(self, me: Entry) -> Answer:
+    def _dismiss(self, me: Entry, force: bool) -> Answer:
+        """The judge is to sleep now, not when its time has come, unless somebody has a lease (force: even then)."""
+        self._reap()
+        if force:
+            for entry in self.state.entries.values():
+                entry.leases = 0
+        if not self.state.leases:
+            self.state.idle_since = 0.0
+        return self._answer(self._sleep_if_time(me))
+
+    def _leave(self, me: Entry, and_sleep: bool = True) -> Answer:
         """The caller's event loop ends. Where nobody else is there, it puts the judge to sleep first."""
         me.leases = 0
         me.leaving = True
@@ -253,7 +263,7 @@ class Ledger:
         others = any(not entry.leaving for entry in self.state.entries.values())
         mine = self.state.owner == me.holder.key
         busy = self._in_transition and not mine and not self._is_abandoned()
-        if not (others or busy or self.state.phase is Phase.ASLEEP):
+        if and_sleep and not (others or busy or self.state.phase is Phase.ASLEEP):
             return self._answer(self._fall(me))
         # Where the transition was the caller's, others take it over.
         del self.state.entries[me.holder.key]

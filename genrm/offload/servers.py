@@ -60,13 +60,18 @@ class Control:
     Args:
         url: of the server.
         http: sends them.
-        headers: of every call.
+        key: of every call; "" for none.
+        admin_key: of POSTs, in the place of `key`: SGLang refuses it where one only looks.
     """
 
-    def __init__(self, url: str, http: httpx.AsyncClient, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, url: str, http: httpx.AsyncClient, key: str = "", admin_key: str = "") -> None:
         self.url = url
         self._http = http
-        self._headers = headers or {}
+        self._keys = {"GET": key, "POST": admin_key or key}
+
+    def at(self, url: str) -> Control:
+        """Calls to another server, with the same keys."""
+        return Control(url, self._http, self._keys["GET"], self._keys["POST"])
 
     async def call(self, method: str, path: str, seconds: float = CALL_SECONDS, json: object = None) -> httpx.Response:
         """Make a call.
@@ -75,9 +80,10 @@ class Control:
             JudgeUnreachable, JudgeTimeout: there is no answer.
         """
         url = self.url + path
+        headers = {"authorization": f"Bearer {self._keys[method]}"} if self._keys[method] else None
         try:
             with anyio.fail_after(seconds):
-                return await self._http.request(method, url, json=json, headers=self._headers, timeout=None)
+                return await self._http.request(method, url, json=json, headers=headers, timeout=None)
         except (TimeoutError, httpx.TimeoutException):
             raise JudgeTimeout(url, f"no answer within {seconds:g} s") from None
         except httpx.HTTPError as error:
@@ -112,8 +118,12 @@ class Servers:
 
     async def look(self) -> Seen:
         """The first of: one is gone, one is asleep, all are awake."""
-        seen = [await server.look() for server in self._servers]
+        seen = (await self.look_at_each()).values()
         return next((state for state in (Seen.GONE, Seen.ASLEEP) if state in seen), Seen.AWAKE)
+
+    async def look_at_each(self) -> dict[str, Seen]:
+        """What each is now, by its URL."""
+        return {server.url: await server.look() for server in self._servers}
 
     async def sleep(self) -> None:
         """As `Server.sleep`. The first error is raised when all are done."""

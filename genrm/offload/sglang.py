@@ -85,6 +85,8 @@ class SglangServer:
 
     async def _post(self, path: str, body: dict[str, Any], seconds: float = 60.0) -> None:
         response = await self._control.call("POST", path, seconds, json=body)
+        if response.status_code == 401:
+            raise OffloadRefused(f"{self.url}{path}: HTTP 401. GENRM_ADMIN_API_KEY must be SGLang's --admin-api-key")
         if response.status_code != 200:
             raise OffloadError(f"{self.url}{path}: HTTP {response.status_code} {response.text[:200]}")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from genrm.offload.holders import Holder
-from genrm.offload.ledger import Answer, Call, Duty, Phase
+from genrm.offload.ledger import Answer, Call, Duty, Phase, State
 from genrm.offload.stores import Store
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,15 @@ class SharedLedger:
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
         return future
+
+    @property
+    def where(self) -> str:
+        """Where it is kept."""
+        return self._store.where
+
+    async def read(self) -> State:
+        """What it remembers, unchanged by looking."""
+        return await self._store.read()
 
     async def acquire(self) -> Answer:
         """Ask for a lease; a caller that is cancelled has none."""

@@ -13,8 +13,9 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,10 +25,18 @@ from genrm.offload.ledger import Answer, Call, Ledger, Policy, State
 _FORMAT = 1
 """Of what is kept; raised when `State` changes, so that two versions of genrm do not share a ledger."""
 _BUSY_SECONDS = 30.0
+_NAMESPACE = "genrm"
+"""Of Ray's actors."""
 
 
 class Store(Protocol):
-    """Keeps one judge's ledger. Bound to the event loop that it is used in."""
+    """Keeps one judge's ledger. Bound to the event loop that it is used in.
+
+    Attributes:
+        where: it is kept, for messages.
+    """
+
+    where: str
 
     async def apply(self, calls: Sequence[Call]) -> list[Answer]:
         """Apply the calls, in their order and with none of others between them.
@@ -35,6 +44,9 @@ class Store(Protocol):
         Raises:
             OffloadError: the ledger cannot be read or written.
         """
+
+    async def read(self) -> State:
+        """What the ledger remembers, unchanged by looking. Raises OffloadError as above."""
 
     async def aclose(self) -> None:
         """Let go of it. What is kept stays."""
@@ -50,6 +62,7 @@ class FileStore:
 
     def __init__(self, path: Path, policy: Policy) -> None:
         self.path = path
+        self.where = str(path)
         self._policy = policy
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
@@ -61,27 +74,41 @@ class FileStore:
         """As `Store.apply`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._apply, calls)
 
+    async def read(self) -> State:
+        """As `Store.read`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
+
     async def aclose(self) -> None:
         """As `Store.aclose`."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
     def _apply(self, calls: Sequence[Call]) -> list[Answer]:
+        with self._transaction() as connection:
+            ledger = Ledger(self._policy, _state_in(connection))
+            answers = [ledger.apply(call, time.time()) for call in calls]
+            connection.execute("REPLACE INTO ledger VALUES (0, ?)", (ledger.state.model_dump_json(),))
+        return answers
+
+    def _read(self) -> State:
+        if not self.path.exists():
+            return State()
+        with self._transaction() as connection:
+            return _state_in(connection)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
             connection = self._opened()
             with connection:  # commits, or rolls back
                 connection.execute("BEGIN IMMEDIATE")
-                row = connection.execute("SELECT state FROM ledger").fetchone()
-                ledger = Ledger(self._policy, State.model_validate_json(row[0]) if row else State())
-                answers = [ledger.apply(call, time.time()) for call in calls]
-                connection.execute("REPLACE INTO ledger VALUES (0, ?)", (ledger.state.model_dump_json(),))
+                yield connection
         except (OSError, sqlite3.Error, ValueError) as error:
             self._close()
             raise OffloadError(
                 f"the ledger of who needs the judge awake cannot be used: {error}. It is {self.path}; remove it, or "
                 "give another folder with GENRM_OFFLOAD_DIR (the same for all that use this judge)"
             ) from None
-        return answers
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection and self._identity() != self._file:
@@ -109,6 +136,11 @@ class FileStore:
         self._connection = None
 
 
+def _state_in(connection: sqlite3.Connection) -> State:
+    row = connection.execute("SELECT state FROM ledger").fetchone()
+    return State.model_validate_json(row[0]) if row else State()
+
+
 class RayStore:
     """Keeps a ledger in a named actor of the Ray cluster that this process is connected to.
 
@@ -119,6 +151,7 @@ class RayStore:
 
     def __init__(self, name: str, policy: Policy) -> None:
         self._name = f"genrm-offload-{_FORMAT}-{name}"
+        self.where = f"the Ray actor {self._name}"
         self._policy = policy
         self._actor: Any = None
 
@@ -142,6 +175,19 @@ class RayStore:
                 raise OffloadError(f"the Ray actor that keeps the ledger cannot be asked: {error}") from None
         raise AssertionError
 
+    async def read(self) -> State:
+        """As `Store.read`."""
+        import ray
+
+        try:
+            actor = self._actor or ray.get_actor(self._name, namespace=_NAMESPACE)
+            state: State = await asyncio.wrap_future(actor.read.remote().future())
+        except ValueError:
+            return State()  # nobody has used it yet
+        except ray.exceptions.RayActorError as error:
+            raise OffloadError(f"the Ray actor that keeps the ledger is gone: {error}") from None
+        return state
+
     async def aclose(self) -> None:
         """As `Store.aclose`."""
         self._actor = None
@@ -158,7 +204,7 @@ class RayStore:
             )
         import ray
 
-        options = {"name": self._name, "namespace": "genrm", "get_if_exists": True, "lifetime": "detached"}
+        options = {"name": self._name, "namespace": _NAMESPACE, "get_if_exists": True, "lifetime": "detached"}
         return ray.remote(_RayLedger).options(num_cpus=0, max_restarts=-1, **options).remote()
 
 
@@ -174,6 +220,9 @@ class _RayLedger:
     def apply(self, calls: Sequence[Call], policy: Policy) -> list[Answer]:
         ledger = Ledger(policy, self._state)
         return [ledger.apply(call, time.time()) for call in calls]
+
+    def read(self) -> State:
+        return self._state
 
 
 def open_store(kind: str, urls: Sequence[str], folder: str, policy: Policy) -> Store:

@@ -28,7 +28,7 @@ class Plan:
 class Choice:
     """One choice being said: how far it has come, and how it ended."""
 
-    __slots__ = ("cached_tokens", "counted", "finish_reason", "plan", "stop_reason", "tokens", "told")
+    __slots__ = ("cached_tokens", "counted", "finish_reason", "plan", "retractions", "stop_reason", "tokens", "told")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -36,6 +36,7 @@ class Choice:
         self.finish_reason: str | None = None
         self.stop_reason: str | int | None = None
         self.cached_tokens = 0
+        self.retractions = 0
         # What the statistics know of it: tokens, and whether it has ended.
         self.counted = 0
         self.told = False
@@ -83,6 +84,10 @@ class Generation:
         """The number of choices that have not ended."""
         return sum(choice.finish_reason is None for choice in self.choices)
 
+    async def begun(self) -> None:
+        """Wait until something has been said, and leave it to `news` to say so."""
+        await self._news.wait()
+
     async def news(self) -> None:
         """Wait until something has been said, or the end. One waiter at a time."""
         await self._news.wait()
@@ -122,5 +127,6 @@ class Generation:
         ]
         for choice in ended:
             choice.finish_reason = reason
-        self._news.set()
+        if ended:
+            self._news.set()
         return ended

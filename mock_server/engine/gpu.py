@@ -12,6 +12,8 @@ from typing import Any
 
 RUNTIME_GIB = 1.2
 """What a server never gives back (CUDA context, buffers): 1.19 GiB were seen after a sleep (vLLM issue #28714)."""
+CUDA_GRAPH_GIB = 0.5
+"""SGLang's CUDA graphs, by its own estimate for a card of 80 GB: 2 MiB for each of 256 requests (memory_hook.py)."""
 
 
 class OutOfMemory(Exception):
@@ -48,6 +50,11 @@ class SimulatedGpu:
     def of_vllm(cls, total: float, utilization: float, weights: float) -> SimulatedGpu:
         """The card under a vLLM that takes the share `utilization` of it: what the weights leave is KV cache."""
         return cls(total, {"weights": weights, "kv_cache": total * utilization - weights - RUNTIME_GIB})
+
+    @classmethod
+    def of_sglang(cls, total: float, fraction: float, weights: float) -> SimulatedGpu:
+        """The card under an SGLang whose weights and KV cache take the share `fraction` of it (mem-fraction-static)."""
+        return cls(total, {"weights": weights, "kv_cache": total * fraction - weights, "cuda_graph": CUDA_GRAPH_GIB})
 
     # --- the server ---
 

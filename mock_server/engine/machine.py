@@ -64,6 +64,8 @@ class Engine:
         self._waiting: dict[Generation, None] = {}
         self._running: dict[Generation, None] = {}
         self._idle = asyncio.Event()
+        self._still = asyncio.Event()
+        """Nothing runs, or what runs is frozen."""
         self._busy = asyncio.Event()
         self._settle()
 
@@ -89,7 +91,9 @@ class Engine:
     @property
     def _runs_unmapped(self) -> bool:
         """Whether to run now is to compute on memory that sleeps, and deadly."""
-        return self.rules.dies_on_unmapped and bool(self.asleep) and self.scheduling is not Scheduling.PAUSED_ALL
+        return (
+            self.rules.dies_on_unmapped and bool(self.memory.unmapped) and self.scheduling is not Scheduling.PAUSED_ALL
+        )
 
     @property
     def running(self) -> int:
@@ -100,6 +104,11 @@ class Engine:
     def waiting(self) -> int:
         """Choices that wait for the engine to wake or to be resumed."""
         return sum(generation.unfinished for generation in list(self._waiting))
+
+    @property
+    def shown_running(self) -> int:
+        """`running` as the metric has it: it moves with engine steps only, so what lost its place still counts."""
+        return self.running + sum(generation.unfinished for generation in list(self._waiting) if generation.spoke)
 
     def snapshot(self) -> Snapshot:
         """The state now, in so few words that it costs nothing to keep one with every request."""
@@ -174,7 +183,7 @@ class Engine:
         self.scheduling = Scheduling.PAUSED_ALL if mode is Mode.KEEP else Scheduling.PAUSED_NEW
         self._settle()
         if mode is Mode.WAIT:
-            await self._idle.wait()
+            await self._still.wait()
         if clear_cache:
             if self.scheduling is Scheduling.PAUSED_ALL:
                 self._preempt()
@@ -240,21 +249,25 @@ class Engine:
         self._settle()
 
     def release_kv_cache_memory(self) -> None:
-        """Give the KV cache alone back. Raises EngineCallError while not paused, and always without a simulated GPU."""
-        busy = self.memory.gpu is not None and (self._running or self._waiting)
-        if self.scheduling is Scheduling.RUN or busy:
-            reason = "release_kv_cache_memory() requires a completed pause first"
-            raise EngineCallError("release_kv_cache_memory", reason)
+        """Give the KV cache alone back. Raises EngineCallError while not paused or asleep, and without a simulated GPU.
+
+        Without one the cache counts as asleep all the same, as on a real server without one.
+        """
+        method = "release_kv_cache_memory"
+        if not self.is_paused or not self._still.is_set():
+            raise EngineCallError(method, f"{method}() requires a completed pause first")
+        if self.asleep:
+            raise EngineCallError(method, f"{method}() requires all executor memory to be resident")
+        self.reset_prefix_cache(reset_running=True)
         self.memory.release_kv_cache()
-        self.prefix_cache.clear()
         self.sleep_level = 0
 
     def load_weights(self) -> None:
         """Write the model's weights, which a sleep at level 2 has thrown away. Kills where they are not mapped."""
-        if "weights" in self.asleep and self.rules.dies_on_unmapped:
+        if self.rules.dies_on_unmapped and "weights" in self.memory.unmapped:
             self.on_crash()
-        elif self.memory.gpu:
-            self.memory.gpu.load_weights()
+        else:
+            self.memory.load_weights()
 
     def wake_up(self, tags: Sequence[str] | None = None) -> None:
         """Wake the memory named by `tags` (None: all of it); run again once nothing sleeps, or sooner by the rules.
@@ -270,6 +283,12 @@ class Engine:
             self.sleep_level = None
         if self.rules.sleep_pauses and (self.rules.wakes_at_once or not self.asleep):
             self.resume()
+
+    def reset(self) -> None:
+        """For tests: all of it awake, loaded and running, and nobody else on the GPU."""
+        self.memory.reset()
+        self.sleep_level = None
+        self.resume()
 
     # --- time ---
 
@@ -341,6 +360,7 @@ class Engine:
             return
         frozen = self.scheduling is Scheduling.PAUSED_ALL
         _set(self._idle, not self._running)
+        _set(self._still, not self._running or frozen)
         _set(self._busy, bool(self._running) and not frozen)
 
 

@@ -23,6 +23,11 @@ class Memory:
         self.asleep: set[str] = set()
 
     @property
+    def unmapped(self) -> Collection[str]:
+        """The parts that nothing can be computed on."""
+        return self.asleep
+
+    @property
     def weights_lost(self) -> bool:
         """Whether whoever computes now computes with garbage."""
         return self.gpu is not None and self.gpu.weights_lost
@@ -34,13 +39,10 @@ class Memory:
             self._unmap(MEMORY_TAGS, keep_weights=level == 1)
 
     def release_kv_cache(self) -> None:
-        """Give the KV cache alone back. Raises EngineCallError without a simulated GPU, and while anything sleeps."""
-        name = "release_kv_cache_memory"
-        if self.gpu is None:
-            raise WorkerError(name, "Selective discard is not supported on CPU.")
-        if self.asleep:
-            raise EngineCallError(name, f"{name}() requires all executor memory to be resident")
+        """Give the KV cache alone back. Raises EngineCallError without a GPU; it counts as asleep all the same."""
         self._unmap(("kv_cache",))
+        if self.gpu is None:
+            raise WorkerError("release_kv_cache_memory", "Selective discard is not supported on CPU.")
 
     def _unmap(self, tags: Collection[str], keep_weights: bool = True) -> None:
         self.asleep.update(tags)
@@ -50,8 +52,8 @@ class Memory:
     def wake(self, tags: Sequence[str] | None) -> None:
         """Take back what is named (None: all). A tag that is not asleep makes the whole call a silent no-op.
 
-        Raises EngineCallError for a tag given twice, which is awake all the same, and for want of memory on the GPU:
-        then nothing has woken.
+        Raises EngineCallError for a tag given twice, which is awake all the same while those after it still sleep, and
+        for want of memory on the GPU: then nothing has woken.
         """
         wanted = list(self.asleep) if tags is None else tags
         if not self.asleep.issuperset(wanted):
@@ -62,10 +64,23 @@ class Memory:
             except OutOfMemory:
                 reason = "CUDA Error: out of memory at /workspace/csrc/cumem_allocator.cpp:163"
                 raise EngineCallError("wake_up", reason) from None
-        self.asleep.difference_update(wanted)
         for tag in wanted:
-            if wanted.count(tag) > 1:
+            if tag not in self.asleep:
                 raise EngineCallError("wake_up", repr(tag))
+            self.asleep.remove(tag)
+
+    def load_weights(self) -> None:
+        """Write the model's weights where they are mapped."""
+        if self.gpu:
+            self.gpu.load_weights()
+
+    def reset(self) -> None:
+        """All of it awake and loaded, and nobody else on the GPU."""
+        if self.gpu:
+            self.gpu.claim({})
+            self.gpu.map(self.gpu.parts)
+        self.load_weights()
+        self.asleep.clear()
 
     def stop(self) -> None:
         """The engine's process has ended."""

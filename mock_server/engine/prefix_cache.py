@@ -1,7 +1,7 @@
 """The prefix cache: which beginnings of prompts have been read before. Only counted with, nothing is faster by it.
 
-Blocks are of 128 tokens, as on the server that the contract was recorded from, and every block's key covers all that
-comes before it.
+Blocks are of 128 tokens, as on the vLLM that the contract was recorded from (SGLang's of one), and every block's key
+covers all that comes before it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ BLOCK_TOKENS = 128
 _MOST_BLOCKS = 65536
 
 
-def block_keys(prompt: bytes) -> tuple[int, ...]:
+def block_keys(prompt: bytes, block_tokens: int = BLOCK_TOKENS) -> tuple[int, ...]:
     """The keys of the full blocks of `prompt`."""
     key, keys = 0, []
-    for end in range(BLOCK_TOKENS, len(prompt) + 1, BLOCK_TOKENS):
-        key = crc32(prompt[end - BLOCK_TOKENS : end], key)
+    for end in range(block_tokens, len(prompt) + 1, block_tokens):
+        key = crc32(prompt[end - block_tokens : end], key)
         keys.append(key)
     return tuple(keys)
 
@@ -25,7 +25,8 @@ def block_keys(prompt: bytes) -> tuple[int, ...]:
 class PrefixCache:
     """The blocks that the engine still holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, block_tokens: int = BLOCK_TOKENS) -> None:
+        self.block_tokens = block_tokens
         self._blocks: set[int] = set()
 
     def admit(self, keys: Sequence[int], prompt_tokens: int) -> int:
@@ -41,7 +42,7 @@ class PrefixCache:
         if len(self._blocks) > _MOST_BLOCKS:
             self._blocks.clear()
         self._blocks.update(keys)
-        return min(hits, max(0, prompt_tokens - 1) // BLOCK_TOKENS) * BLOCK_TOKENS
+        return min(hits, max(0, prompt_tokens - 1) // self.block_tokens) * self.block_tokens
 
     def clear(self) -> None:
         """Forget everything."""

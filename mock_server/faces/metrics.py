@@ -113,7 +113,7 @@ class _Page:
 
     @property
     def running(self) -> int:
-        return self.engine.running
+        return self.engine.shown_running
 
     @property
     def waiting_by_reason(self) -> dict[str, Labelled]:

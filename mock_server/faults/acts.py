@@ -13,9 +13,11 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mock_server.errors import ApiError
 from mock_server.faults.replies import Reply, altered
 from mock_server.faults.schema import Cut, Drip, FaultKind, Status
 from mock_server.replies import wire
+from mock_server.replies.refusals import ErrorShape
 
 # Linger 0: what has not been sent is thrown away and the peer gets an RST.
 _RESET = struct.pack("ii", 1, 0)
@@ -96,10 +98,10 @@ class Connection:
         return transport
 
 
-async def act(fault: FaultKind, app: ASGIApp, connection: Connection) -> None:
+async def act(fault: FaultKind, app: ASGIApp, connection: Connection, errors: ErrorShape) -> None:
     """Let one fault happen to one request. `app` would answer it; some faults do not let it."""
     if fault.status:
-        await _refuse(connection, fault.status)
+        await _refuse(connection, fault.status, errors)
     elif fault.hang:
         await connection.gone()
     elif fault.close:
@@ -109,7 +111,7 @@ async def act(fault: FaultKind, app: ASGIApp, connection: Connection) -> None:
     elif fault.engine_death:
         await app(connection.scope, connection.receive, connection.send)
     else:
-        reply = altered(await _answered(app, connection), fault)
+        reply = altered(await _answered(app, connection), fault, errors)
         await _sending(fault)(connection, reply)
 
 
@@ -142,10 +144,10 @@ async def _answered(app: ASGIApp, connection: Connection) -> Reply:
     return reply
 
 
-async def _refuse(connection: Connection, status: Status) -> None:
-    message = status.message
+async def _refuse(connection: Connection, status: Status, errors: ErrorShape) -> None:
     kind = "BadRequestError" if status.code < 500 else "InternalServerError"
-    response = wire.error_body(status.code, kind, message)
+    error = ApiError(status.code, kind, status.message)
+    response = wire.body(errors.body(error), status.code)
     after = status.retry_after
     if after is not None:
         response.headers["retry-after"] = f"{after:g}" if isinstance(after, float) else after

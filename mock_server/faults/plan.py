@@ -24,7 +24,8 @@ from mock_server.judge.draws import Draws
 from mock_server.judge.matching import MatchIndex, matcher
 from mock_server.prompts import PromptFormat, canonical, recognise
 
-COMPLETIONS = frozenset({"/v1/chat/completions", "/v1/completions", "/invocations"})
+COMPLETIONS = frozenset({"/v1/chat/completions", "/v1/completions", "/invocations", "/generate"})
+"""The endpoints of all kinds of server that say something by the script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ def _texts_in(data: dict[str, Any]) -> list[str]:
     messages = data.get("messages")
     if isinstance(messages, list):
         return [_text(message.get("content")) for message in messages if isinstance(message, dict)]
-    prompt = data.get("prompt")
+    prompt = data.get("prompt", data.get("text"))
     return [text for text in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(text, str)]
 
 
@@ -212,7 +213,7 @@ def _text(content: Any) -> str:
 
 def _key(path: str, query: bytes, data: dict[str, Any], body: bytes) -> str:
     """A hash of what is asked. The request's own name is no part of it, nor the order of its keys."""
-    asked = {name: value for name, value in data.items() if name != "request_id"}
+    asked = {name: value for name, value in data.items() if name not in ("request_id", "rid")}
     try:
         content = orjson.dumps(asked, option=orjson.OPT_SORT_KEYS) if data else body
     except TypeError:  # a lone surrogate, or a number that does not fit 64 bits

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mock_server.faults.schema import FaultKind, FinishReason
+from mock_server.errors import ApiError
+from mock_server.faults.schema import ErrorEvent, FaultKind, FinishReason
 from mock_server.replies import wire
+from mock_server.replies.refusals import NESTED_ERRORS, ErrorShape
 
 Json = dict[str, Any]
 
@@ -41,21 +43,25 @@ class Reply:
         return reply.with_header(b"content-length", b"%d" % len(body)) if self.header(b"content-length") else reply
 
 
-def altered(reply: Reply, fault: FaultKind) -> Reply:
+def altered(reply: Reply, fault: FaultKind, errors: ErrorShape = NESTED_ERRORS) -> Reply:
     """The reply as this fault makes it. Faults of the connection leave it as it is, and so does an error status."""
     if reply.status != 200:
         return reply
     if fault.content_type is not None:
         return reply.with_header(b"content-type", fault.content_type.encode("latin-1", "replace"))
     change = _in_stream if reply.is_stream else _in_whole
-    return reply.with_body(change(reply.body, fault))
+    return reply.with_body(change(reply.body, fault, errors))
 
 
-def _in_whole(body: bytes, fault: FaultKind) -> bytes:
+def _failure(event: ErrorEvent) -> ApiError:
+    return ApiError(500, "InternalServerError", event.message)
+
+
+def _in_whole(body: bytes, fault: FaultKind, errors: ErrorShape) -> bytes:
     if fault.invalid_json:
         return body[: len(body) // 2]
     if fault.error_event:
-        return wire.encode(wire.error_object(500, "InternalServerError", fault.error_event.message))
+        return wire.encode(errors.body(_failure(fault.error_event)))
     if fault.empty_choices:
         return _changed(body, lambda data: data.update(choices=[]))
     if fault.null_content:
@@ -86,9 +92,15 @@ def _ended(data: Json, ends: FinishReason) -> None:
         holder, name = _text_place(choice)
         text = holder.get(name) or ""
         holder[name] = text[: int(len(text) * ends.keep)]
-        choice.update(finish_reason=ends.reason, stop_reason=None)
+        _end(choice, ends.reason)
         tokens += len(holder[name].encode(errors="replace"))
     _count(data, tokens)
+
+
+def _end(choice: Json, reason: str) -> None:
+    # What stopped it is nothing; SGLang has another name for that than vLLM.
+    stopped_by = "matched_stop" if "matched_stop" in choice else "stop_reason"
+    choice.update({"finish_reason": reason, stopped_by: None})
 
 
 def _text_place(choice: Json) -> tuple[Json, str]:
@@ -106,7 +118,7 @@ def _count(data: Json, tokens: int) -> None:
 # --- streams ---
 
 
-def _in_stream(body: bytes, fault: FaultKind) -> bytes:
+def _in_stream(body: bytes, fault: FaultKind, errors: ErrorShape) -> bytes:
     events = [event + b"\n\n" for event in body.split(b"\n\n") if event]
     done = [event for event in events if event == wire.DONE]
     events = [event for event in events if event != wire.DONE]
@@ -114,7 +126,7 @@ def _in_stream(body: bytes, fault: FaultKind) -> bytes:
         done = []
     elif fault.error_event:
         events = events[: int(len(events) * fault.error_event.after)]
-        events.append(wire.event(wire.error_object(500, "InternalServerError", fault.error_event.message)))
+        events.append(wire.event(errors.event(_failure(fault.error_event))))
     elif fault.invalid_json and events:
         middle = len(events) // 2
         events[middle] = events[middle][: len(events[middle]) // 2] + b"\n\n"
@@ -162,7 +174,7 @@ def _goes_on(choice: Json, room: dict[int, int], ends: FinishReason) -> bool:
     holder, name = _text_place(choice)
     text = holder.get(name)
     if choice.get("finish_reason"):
-        choice.update(finish_reason=ends.reason, stop_reason=None)
+        _end(choice, ends.reason)
     if text:
         holder[name] = text[: room[choice["index"]]]
         room[choice["index"]] -= len(holder[name])

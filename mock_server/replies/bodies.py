@@ -1,40 +1,23 @@
-"""The bodies of completions, whole and in chunks: every key of vLLM 0.32.0, also those that are always null.
+"""vLLM's completions, whole and in chunks: every key of 0.32.0, also those that are always null.
 
 Recorded (contract section 3, golden/vllm-0.32.0), except the chunks of /v1/completions, which follow its source.
 """
 
 from __future__ import annotations
 
-import codecs
-import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from mock_server.engine.machine import Choice
 from mock_server.replies.logprobs import Logprobs, of_prompt, said_ids
 from mock_server.replies.wire import event
-from mock_server.requests.reading import CompletionRequest, Prompt
-
-CHUNK_BYTES = 4
-"""The most text that goes into one chunk: about what a token of a real model holds."""
+from mock_server.replies.writer import Writer
+from mock_server.requests.reading import Prompt
 
 
-class Writer(ABC):
-    """Writes the answer to one request; its subclasses know the two kinds of completion."""
-
-    id_prefix: ClassVar[str]
-    object_name: ClassVar[str]
-    chunk_name: ClassVar[str]
-    prompts_apart: ClassVar[bool] = False
-    """Whether each prompt is a request of its own to the engine, with its number after the request's id."""
-
-    def __init__(self, request_id: str, model: str, fingerprint: str | None, request: CompletionRequest) -> None:
-        self.request = request
-        self.chunk_bytes = 1 if request.by_token else CHUNK_BYTES
-        self.fingerprint = fingerprint
-        self.head = {"id": request_id, "object": self.chunk_name, "created": int(time.time()), "model": model}
-        self._sent: list[_Sent] = []
+class VllmWriter(Writer):
+    """What both kinds of completion have in common."""
 
     def whole(self, choices: Sequence[Choice]) -> dict[str, Any]:
         """The answer in one piece."""
@@ -52,17 +35,6 @@ class Writer(ABC):
             **self._trailer(),
         }
 
-    def opening(self, choices: Sequence[Choice]) -> bytes:
-        """What comes before the first text."""
-        self._sent = [_Sent() for _ in choices]
-        return b""
-
-    def pieces(self, choices: Sequence[Choice]) -> bytes:
-        """What has been said since the last call, in chunks; the choices take turns."""
-        queues = [self._new_chunks(index, choice, self._sent[index]) for index, choice in enumerate(choices)]
-        longest = max(map(len, queues))
-        return b"".join(queue[turn] for turn in range(longest) for queue in queues if turn < len(queue))
-
     def closing(self, choices: Sequence[Choice]) -> bytes:
         """The usage, if the client asked for it."""
         if not self.request.include_usage:
@@ -70,25 +42,19 @@ class Writer(ABC):
         chunk = {**self.head, "choices": [], "usage": self._usage(choices)}
         return event({**chunk, "system_fingerprint": self.fingerprint} if self.fingerprint else chunk)
 
-    def _new_chunks(self, index: int, choice: Choice, sent: _Sent) -> list[bytes]:
-        size = self.chunk_bytes
-        data = choice.plan.text[sent.bytes : choice.tokens]
-        # What a choice says that cannot go on has no last chunk: the error comes instead.
-        ends = choice.finish_reason not in (None, "error") and not sent.ended
-        # A choice that never said anything ends without a word: no chunk, no finish_reason (contract section 2).
-        if not data and not (ends and choice.tokens):
-            return []
-        sent.ended = ends
-        chunks = []
-        for start in range(0, max(len(data), 1), size):
-            piece = data[start : start + size]
-            before, sent.bytes = sent.bytes, sent.bytes + len(piece)
-            last = ends and start + size >= len(data)
-            delta = self._delta(index, sent.decoder.decode(piece))
-            if self.request.by_token:
-                self._add_tokens(delta, choice, before, choice.tokens if last else sent.bytes)
-            chunks.append(self._chunk(delta, choice if last else None, sent.bytes))
-        return chunks
+    def chunk(self, index: int, choice: Choice, text: str, span: tuple[int, int], last: bool) -> bytes:
+        """One chunk; the last of a choice says how it ended and may carry text."""
+        delta = self._delta(index, text)
+        if self.request.by_token:
+            self._add_tokens(delta, choice, *span)
+        chunk = {**self.head, "choices": [delta]}
+        if last:
+            delta["finish_reason"] = choice.finish_reason
+            delta["stop_reason"] = choice.stop_reason
+            # The fingerprint goes with the last chunk that carries data.
+            if self.fingerprint and not self.request.include_usage:
+                chunk["system_fingerprint"] = self.fingerprint
+        return event(self._with_usage(chunk, span[1]))
 
     def _add_tokens(self, delta: dict[str, Any], choice: Choice, start: int, stop: int) -> None:
         """Put the tokens from number `start` up to `stop` into a chunk's choice: their ids, their probabilities."""
@@ -97,18 +63,6 @@ class Writer(ABC):
         logprobs = self._logprobs(choice, start, stop)
         if logprobs:
             delta["logprobs"] = logprobs
-
-    def _chunk(self, choice: dict[str, Any], ended: Choice | None, tokens: int) -> bytes:
-        """One chunk; with `ended`, the last of its choice."""
-        chunk = {**self.head, "choices": [choice]}
-        if ended:
-            choice["finish_reason"] = ended.finish_reason
-            choice["stop_reason"] = ended.stop_reason
-            tokens = ended.tokens
-            # The fingerprint goes with the last chunk that carries data.
-            if self.fingerprint and not self.request.include_usage:
-                chunk["system_fingerprint"] = self.fingerprint
-        return event(self._with_usage(chunk, tokens))
 
     def _with_usage(self, chunk: dict[str, Any], tokens: int) -> dict[str, Any]:
         if self.request.continuous_usage:
@@ -135,10 +89,6 @@ class Writer(ABC):
         top = self.request.sampling.prompt_logprobs
         return None if top is None else of_prompt(prompt.token_ids, top)
 
-    def _prompt_of(self, index: int) -> Prompt:
-        """The prompt that a choice answers."""
-        return self.request.prompts[index // self.request.sampling.n]
-
     def _logprobs(self, choice: Choice, start: int = 0, stop: int | None = None) -> dict[str, Any] | None:
         top = self.request.sampling.logprobs
         if top is None or not choice.tokens:
@@ -163,7 +113,7 @@ class Writer(ABC):
         """The keys after the usage."""
 
 
-class ChatWriter(Writer):
+class ChatWriter(VllmWriter):
     """/v1/chat/completions"""
 
     id_prefix = "chatcmpl"
@@ -232,7 +182,7 @@ class ChatWriter(Writer):
         return logprobs.chat(start, stop)
 
 
-class CompletionWriter(Writer):
+class CompletionWriter(VllmWriter):
     """/v1/completions"""
 
     id_prefix = "cmpl"
@@ -241,7 +191,7 @@ class CompletionWriter(Writer):
     prompts_apart = True
 
     def _choice(self, index: int, choice: Choice) -> dict[str, Any]:
-        prompt = self._prompt_of(index)
+        prompt = self.prompt_of(index)
         return {
             "index": index,
             "text": self.request.echo + choice.text if self.request.echo else choice.text,
@@ -268,7 +218,7 @@ class CompletionWriter(Writer):
     def _add_tokens(self, delta: dict[str, Any], choice: Choice, start: int, stop: int) -> None:
         super()._add_tokens(delta, choice, start, stop)
         if start == 0:
-            delta["prompt_token_ids"] = self._prompt_ids(self._prompt_of(delta["index"]))
+            delta["prompt_token_ids"] = self._prompt_ids(self.prompt_of(delta["index"]))
 
     def _shaped(self, logprobs: Logprobs, start: int, stop: int) -> dict[str, Any]:
         offset = len(logprobs.choice.plan.text[:start].decode(errors="ignore"))
@@ -276,15 +226,3 @@ class CompletionWriter(Writer):
 
     def _trailer(self) -> dict[str, Any]:
         return {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": None}
-
-
-class _Sent:
-    """How much of a choice has been sent."""
-
-    __slots__ = ("bytes", "decoder", "ended")
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self.ended = False
-        # A chunk may end inside a character: its bytes wait for the next chunk, as on the real server.
-        self.decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")

@@ -38,7 +38,7 @@ class Logprobs:
         content = []
         for number, token_id in enumerate(said_ids(self.choice, start, stop), start):
             entry = self._entry(number, token_id, _logprob(number, token_id))
-            alternatives = [self._entry(number, *other) for other in _likeliest(number, token_id, self.top)]
+            alternatives = [self._entry(number, *other) for other in likeliest(number, token_id, self.top)]
             content.append({**entry, "top_logprobs": alternatives})
         return {"content": content}
 
@@ -50,9 +50,9 @@ class Logprobs:
             offsets.append(offset)
             tokens.append(token)
             values.append(_logprob(number, token_id))
-            likeliest = _likeliest(number, token_id, max(self.top, 1))
+            row = likeliest(number, token_id, max(self.top, 1))
             # Tokens that read alike share a key, and the last one wins: so does the real server's.
-            tops.append({self._token(number, other): logprob for other, logprob in likeliest})
+            tops.append({self._token(number, other): logprob for other, logprob in row})
             offset += len(token)
         return {"text_offset": offsets, "token_logprobs": values, "tokens": tokens, "top_logprobs": tops}
 
@@ -71,11 +71,11 @@ def of_prompt(token_ids: Sequence[int], top: int) -> list[dict[str, Any] | None]
     """The `prompt_logprobs` of a request: nothing for the first token, then id -> logprob, rank and text."""
     entries: list[dict[str, Any] | None] = [None]
     for number, token_id in enumerate(token_ids[1:], 1):
-        likeliest = _likeliest(number, token_id, max(1, VOCABULARY if top == -1 else top))
+        row = likeliest(number, token_id, max(1, VOCABULARY if top == -1 else top))
         entries.append(
             {
                 str(other): {"logprob": logprob, "rank": rank, "decoded_token": _reading(b"", token_bytes(other))}
-                for rank, (other, logprob) in enumerate(likeliest, 1)
+                for rank, (other, logprob) in enumerate(row, 1)
             }
         )
     return entries[: len(token_ids)]
@@ -85,7 +85,7 @@ def _logprob(number: int, token_id: int) -> float:
     return -0.06 - (number * 31 + token_id * 7) % 50 / 1000
 
 
-def _likeliest(number: int, token_id: int, count: int) -> list[tuple[int, float]]:
+def likeliest(number: int, token_id: int, count: int) -> list[tuple[int, float]]:
     """The likeliest tokens of a position and their log probabilities, the said one first."""
     others = [(token_id + _STEP * rank) % VOCABULARY for rank in range(1, count)]
     values = [_SECOND_LOGPROB + _NEXT_LOGPROB * rank for rank in range(len(others))]

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -35,16 +35,6 @@ def body(value: Any, status: int = 200, headers: dict[str, str] | None = None) -
 def event(value: Any) -> bytes:
     """One event of a stream: a `data:` line and an empty one."""
     return b"data: " + encode(value) + b"\n\n"
-
-
-def error_body(status: int, kind: str, message: str, param: str | None = None) -> Response:
-    """An error as vLLM words it."""
-    return body(error_object(status, kind, message, param), status)
-
-
-def error_object(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
-    """What an error's body says; also the data of an error event in a stream."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": status}}
 
 
 async def on_unreadable_body(_request: Request, _error: Exception) -> Response:
@@ -108,7 +98,7 @@ class EventStream(Response):
     """An answer in events. Status and headers go out at once, before the first event is known.
 
     Starlette's own StreamingResponse costs a task group a request and listens for the client itself; here the
-    generator of the events does (faces/openai_api.py).
+    generator of the events does (faces/completions.py).
     """
 
     def __init__(self, events: AsyncGenerator[bytes, None], media_type: str = "text/event-stream") -> None:
@@ -121,7 +111,10 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """Send the events as they come."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with aclosing(self.events) as events:
-            async for data in events:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+        try:
+            async with aclosing(self.events) as events:
+                async for data in events:
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+        except ClientDisconnect:
+            return  # nobody reads on, and no handler could answer any more
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -42,6 +42,8 @@ class Sampling:
     """Alternatives a token; None: no log probabilities at all. -1 is the whole vocabulary."""
     prompt_logprobs: int | None = None
     constraint: Constraint | None = None
+    stops_grammars: bool = False
+    """Whether a stop token also ends an answer that is bound to a grammar; otherwise the engine cannot go on (vLLM)."""
 
     @classmethod
     def read(cls, fields: Fields) -> Sampling:
@@ -118,7 +120,7 @@ def _stopped(text: bytes, sampling: Sampling, limit: int) -> Plan | None:
     if not found:
         return None
     end, start, reason = min(found, key=lambda stop: stop[:2])
-    if sampling.constraint and isinstance(reason, int):
+    if sampling.constraint and isinstance(reason, int) and not sampling.stops_grammars:
         # A grammar takes a stop token for its end: one that it needs in the midst of the text leaves no way on.
         return Plan(text[:start], end, "error")
     shown = end if sampling.include_stop else start

@@ -18,8 +18,6 @@ from mock_server.engine.gpu import OutOfMemory
 from mock_server.engine.machine import Engine
 
 _BACKLOG = 2048
-_LAST_WORDS_SECONDS = 1.0
-"""How long a dead server has for telling its clients. Whoever still waits then is hung up on."""
 
 
 class KeepsTransport:
@@ -72,10 +70,11 @@ class HttpServer(uvicorn.Server):
 
 
 class Mortal(Protocol):
-    """What is served and may die: its app, its engine, and whom it tells of a death."""
+    """What is served and may die: its app, its engine, how long it then has for its clients, and whom it tells."""
 
     app: Starlette
     engine: Engine
+    last_words_s: float
     on_death: Callable[[float | None], None] | None
 
 
@@ -115,14 +114,16 @@ class MortalServer(HttpServer):
         loop = asyncio.get_running_loop()
         # Bound and not listening: connections are refused, and nobody else takes the port meanwhile.
         with bound(*self._address) as place:
-            if self.server_state.tasks:
-                await asyncio.wait(set(self.server_state.tasks), timeout=_LAST_WORDS_SECONDS)
+            # Whoever still waits after the last words is hung up on.
+            if self.server_state.tasks and self._mock.last_words_s:
+                await asyncio.wait(set(self.server_state.tasks), timeout=self._mock.last_words_s)
             self._hang_up()
             await (asyncio.Event().wait() if restart_after is None else asyncio.sleep(restart_after))
-            listener = place.dup()
-        self._mock.engine.restart()
-        listener.listen(_BACKLOG)
-        self.servers = [await loop.create_server(self._protocol, sock=listener, backlog=_BACKLOG)]
+            self._mock.engine.restart()
+            server = await loop.create_server(self._protocol, sock=place.dup(), backlog=_BACKLOG, start_serving=False)
+        # Known before it serves: whoever ends this task meanwhile finds it, to close it.
+        self.servers = [server]
+        await server.start_serving()
 
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self.config.http_protocol_class

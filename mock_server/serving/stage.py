@@ -12,6 +12,7 @@ from mock_server.faults.acts import Connection, act
 from mock_server.faults.plan import COMPLETIONS, Call
 from mock_server.faults.schema import EngineDeath, FaultKind
 from mock_server.journal import Exchange, Journal
+from mock_server.replies.refusals import ErrorShape
 from mock_server.scripts import Script, Scripts
 
 CONTROL = "/_mock"
@@ -28,12 +29,14 @@ class Stage:
         scripts: Scripts,
         journal: Journal,
         kill: Callable[[EngineDeath], None],
+        errors: ErrorShape,
     ) -> None:
         self.app = app
         self.engine = engine
         self.scripts = scripts
         self.journal = journal
         self.kill = kill
+        self.errors = errors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, note it, and perhaps let it go wrong."""
@@ -91,7 +94,7 @@ class Stage:
         death = fault.engine_death
         if death and not death.behind:
             self.kill(death)
-        await act(fault, self.app, connection)
+        await act(fault, self.app, connection, self.errors)
         if death and death.behind:
             self.kill(death)
 

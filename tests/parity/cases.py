@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import yaml
 
-Flavour = Literal["dev", "nodev", "apikey"]
-FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
-FOLDER = Path(__file__).parent / "cases"
 MODEL = "genrm-demo"
+CONTEXT = 2048
+"""Tokens of prompt and answer together."""
+API_KEY = "secret"
+ADMIN_KEY = "hidden"
 
 _DEFAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "chat": (
@@ -32,13 +33,18 @@ _DEFAULTS: dict[str, tuple[str, dict[str, Any]]] = {
         "/v1/completions",
         {"model": MODEL, "prompt": "Seven times six", "max_tokens": 8, "temperature": 0, "ignore_eos": True},
     ),
+    "generate": (
+        "/generate",
+        {"text": "Seven times six", "sampling_params": {"max_new_tokens": 8, "temperature": 0, "ignore_eos": True}},
+    ),
 }
 _REQUEST_KEYS = {"json", "raw", "base64", "headers", "without", "as", "background", "hang_up_after", "give_up_after"}
-_VIEW_KEYS = {"keep", "shape", "families"}
+_VIEW_KEYS = {"keep", "only", "shape", "families"}
 _STEPS: dict[str, set[str]] = {
     "send": _REQUEST_KEYS | _VIEW_KEYS,
     "chat": _REQUEST_KEYS | _VIEW_KEYS,
     "completion": _REQUEST_KEYS | _VIEW_KEYS,
+    "generate": _REQUEST_KEYS | _VIEW_KEYS,
     "events": {"at_least"},
     "answered": set(),
     "scheduled": set(),
@@ -52,6 +58,7 @@ _STEPS: dict[str, set[str]] = {
     "moved": {"since", "signs"},
     "gauges": set(),
     "state": set(),
+    "gone": set(),
 }
 """Each kind of step, and the keys that may stand beside it."""
 
@@ -90,6 +97,8 @@ class Request:
     """The client closes the connection after so many seconds without an answer."""
     keep: frozenset[str] = frozenset()
     """What is usually hidden and is compared here: "text", "usage"."""
+    only: frozenset[str] = frozenset()
+    """Of a JSON object, the keys that are compared; all if empty."""
     shape: int | None = None
     """Only the keys of the answer are compared, down to this depth."""
     families: str | None = None
@@ -112,7 +121,8 @@ class Case:
     name: str
     about: str
     file: str
-    flavour: Flavour
+    flavour: str
+    """How the server was started."""
     must: bool
     steps: tuple[Step, ...]
 
@@ -122,19 +132,19 @@ def probe() -> Request:
     return _request("chat", {"chat": {"max_tokens": 1}, "as": "probe"}, 0)
 
 
-def load(folder: Path = FOLDER) -> list[Case]:
+def load(folder: Path, flavours: Collection[str]) -> list[Case]:
     """All cases in the order of the files. Raises CaseError, naming file and case."""
-    cases = [case for path in sorted(folder.glob("*.yaml")) for case in _read(path)]
+    cases = [case for path in sorted(folder.glob("*.yaml")) for case in _read(path, flavours)]
     twice = [name for name, number in Counter(case.name for case in cases).items() if number > 1]
     if twice:
         raise CaseError(f"these names are used twice: {', '.join(twice)}")
     return cases
 
 
-def _read(path: Path) -> Iterator[Case]:
+def _read(path: Path, flavours: Collection[str]) -> Iterator[Case]:
     data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    if data["flavour"] not in FLAVOURS:
-        raise CaseError(f"{path.name}: flavour must be one of {', '.join(FLAVOURS)}")
+    if data["flavour"] not in flavours:
+        raise CaseError(f"{path.name}: flavour must be one of {', '.join(flavours)}")
     for entry in data["cases"]:
         name = entry["name"]
         # A case of one step may be written without the list.
@@ -187,6 +197,7 @@ def _request(kind: str, data: dict[str, Any], number: int) -> Request:
         hang_up_after=data.get("hang_up_after"),
         give_up_after=data.get("give_up_after"),
         keep=frozenset(data.get("keep", ())),
+        only=frozenset(data.get("only", ())),
         shape=data.get("shape"),
         families=data.get("families"),
     )
@@ -198,6 +209,16 @@ def _body(kind: str, data: dict[str, Any]) -> bytes | None:
     if "base64" in data:
         return base64.b64decode(data["base64"])
     if kind in _DEFAULTS:
-        fields = {**_DEFAULTS[kind][1], **(data[kind] or {})}
+        fields = _changed(_DEFAULTS[kind][1], data[kind] or {})
         return json.dumps({key: value for key, value in fields.items() if key not in data.get("without", ())}).encode()
     return json.dumps(data["json"]).encode() if "json" in data else None
+
+
+def _changed(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with the changes; an object within them is changed, not replaced."""
+    both = {key: {**fields[key], **new} for key, new in changes.items() if _are_objects(fields.get(key), new)}
+    return {**fields, **changes, **both}
+
+
+def _are_objects(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)

@@ -123,4 +123,5 @@ class Exchange:
                 if self.events == request.hang_up_after:
                     self._shut()
                     return "client hung up"
-        return "complete"
+        # readline() keeps quiet about a stream that breaks off between two chunks.
+        return "cut" if response.chunked and response.chunk_left is not None else "complete"

@@ -29,7 +29,7 @@ class Outcome:
         return ""
 
 
-def load() -> dict[str, str]:
+def load(product: str) -> dict[str, str]:
     """Reasons by the names of cases."""
-    reasons = yaml.safe_load(FILE.read_text(encoding="utf-8")) or {}
+    reasons = yaml.safe_load(FILE.read_text(encoding="utf-8")).get(product) or {}
     return {str(case): str(reason) for case, reason in reasons.items()}

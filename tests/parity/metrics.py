@@ -9,7 +9,7 @@ from typing import Any
 _SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _SUFFIX = re.compile(r"_(bucket|sum|count|created|total)$")
-_THE_SAME_EVERYWHERE = {"engine", "model_name"}
+_THE_SAME_EVERYWHERE = {"engine", "model_name", "engine_type", "tp_rank", "pp_rank", "moe_ep_rank", "pid"}
 _ENUMERATED = {"finished_reason", "sleep_state", "operation", "le"}
 """Labels whose values are a part of the contract."""
 

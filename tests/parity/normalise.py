@@ -17,6 +17,13 @@ from parity.exchange import Exchange
 _CHOSEN_BY_NOBODY = re.compile(r"(?P<kind>(?:[a-z]+-)*)[0-9a-f]{8}[0-9a-f-]*")
 _ADDRESS = re.compile(r"https?://[^/]+")
 _POINTER = re.compile(r"0x[0-9a-f]+")
+_SOURCE = re.compile(r'File "[^"]*/(?=sglang/)')
+"""SGLang tells where the code lies that refused a request."""
+_CLOCK = re.compile(r"\[\d\d:\d\d:\d\d\]")
+"""Its grammars tell the time when they are refused."""
+_TIMES = {"e2e_latency", "response_sent_to_client_ts", "timestamp"}
+_COUNTS = {"prompt_tokens": "<prompt>", "completion_tokens": "<completion>", "cached_tokens": "<cached>"}
+_COUNTS["output_token_logprobs_length"] = _COUNTS["completion_tokens"]
 _TEXTS = {"content", "text"}
 
 Keep = frozenset[str]
@@ -42,7 +49,10 @@ def text(exchange: Exchange) -> str:
     """All text of an answer, as generated."""
     if exchange.is_stream:
         return streams.text(exchange.body)
-    choices = json.loads(exchange.body).get("choices", [])
+    body = json.loads(exchange.body)
+    if "meta_info" in body:
+        return str(body["text"])
+    choices = body.get("choices", [])
     return "\n".join(choice.get("text") or choice["message"]["content"] for choice in choices)
 
 
@@ -50,6 +60,7 @@ def _headers(headers: list[tuple[str, str]]) -> dict[str, str]:
     hide: dict[str, Callable[[str], str]] = {
         "date": lambda _: "<date>",
         "content-length": lambda value: value if value == "0" else "<bytes>",
+        "allow": lambda value: ", ".join(sorted(value.split(", "))),
         "location": lambda value: _ADDRESS.sub("<server>", value),
         "x-request-id": _name,
     }
@@ -66,6 +77,8 @@ def _body(exchange: Exchange) -> Any:
         return metrics.families(exchange.body.decode(), request.families)
     if "json" in exchange.header("content-type") and exchange.body:
         value = json.loads(exchange.body)
+        if request.only:
+            value = {key: entry for key, entry in value.items() if key in request.only}
         return json_value(value, request.keep) if request.shape is None else shape(value, request.shape)
     return exchange.body.decode(errors="replace")
 
@@ -89,12 +102,18 @@ def json_value(value: Any, keep: Keep, key: str = "", parent: Mapping[str, Any] 
         return "<time>"
     if key == "logprob" and isinstance(value, float):
         return "<number>"
+    if key in _TIMES and isinstance(value, float):
+        return "<time>"
     return value
 
 
 def _mapping(value: dict[str, Any], keep: Keep) -> dict[str, Any]:
     if {"prompt_tokens", "total_tokens"} <= value.keys():
         return _usage(value, keep)
+    if "finish_reason" in value and "prompt_tokens" in value:
+        return _meta_info(value, keep)
+    if value.keys() == {"version", "start", "end"} and value["end"] and "usage" not in keep:
+        value = {**value, "end": "<completion>"}
     if "choices" in value and "text" not in keep:
         value = _with_text(value)
     return {key: json_value(entry, keep, key, value) for key, entry in value.items()}
@@ -117,6 +136,8 @@ def _list(value: list[Any], keep: Keep, key: str, parent: Mapping[str, Any] | No
         return "<bytes>"
     if key in {"token_ids", "tokens", "token_logprobs"} and parent and parent.keys() & {"finish_reason", "text_offset"}:
         return ["<tokens>"] if value else value
+    if key == "output_ids":
+        return ["<tokens>"] if value else value
     if key in {"text_offset", "top_logprobs"} and parent and "text_offset" in parent:
         return ["<numbers>"] if value else value
     return [json_value(entry, keep, key, parent) for entry in value]
@@ -129,12 +150,12 @@ def _string(value: str, keep: Keep, key: str, parent: Mapping[str, Any]) -> str:
         return "<text>" if value else ""
     if key == "token":
         return "<token>"
-    if key == "root" and "max_model_len" in parent:
+    if key in {"model_path", "tokenizer_path"} or (key == "root" and "max_model_len" in parent):
         return "<model path>"
     if key == "system_fingerprint":
         return re.sub(r"-[0-9a-f]{8}$", "-<hex>", value)
     if key == "message":
-        return _POINTER.sub("0x", value)
+        return _CLOCK.sub("[<time>]", _SOURCE.sub('File "<packages>/', _POINTER.sub("0x", value)))
     return value
 
 
@@ -151,3 +172,28 @@ def _usage(usage: dict[str, Any], keep: Keep) -> dict[str, Any]:
         return usage
     counts = {"prompt_tokens": "<prompt>", "completion_tokens": "<completion>", "total_tokens": "<sum of both>"}
     return {key: counts[key] if key in counts and value else value for key, value in usage.items()}
+
+
+def _meta_info(about: dict[str, Any], keep: Keep) -> dict[str, Any]:
+    """What SGLang's /generate tells about an answer: counts are hidden like those of usage, where tokens are listed."""
+    hidden: dict[str, Any] = {}
+    for key, value in about.items():
+        if key in _COUNTS and value and "usage" not in keep:
+            hidden[key] = _COUNTS[key]
+        elif key == "cached_tokens_details" and value and "usage" not in keep:
+            hidden[key] = {place: "<cached>" if number else 0 for place, number in value.items()}
+        elif "_logprobs" in key and isinstance(value, list):
+            hidden[key] = _tokens_with_logprobs(value)
+        else:
+            hidden[key] = json_value(value, keep, key, about)
+    return hidden
+
+
+def _tokens_with_logprobs(value: Any) -> Any:
+    """SGLang's [log probability, token, text or null], listed once or for each position."""
+    if not isinstance(value, list) or not value:
+        return value
+    if len(value) == 3 and isinstance(value[1], int):
+        number, _token, text = value
+        return ["<number>" if isinstance(number, float) else number, "<token>", text and "<text>"]
+    return [_tokens_with_logprobs(entry) for entry in value]

@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from parity.cases import Case
+from parity.products import Product
 from parity.steps import Runner, Seen
 
-VERSION = "0.32.0"
-FOLDER = Path(__file__).parent / "recordings" / f"vllm-{VERSION}"
 _WIDTH = 120
 
 
-def record(base_url: str, case: Case, patience: float = 90.0) -> Seen:
+def record(product: Product, base_url: str, case: Case, patience: float = 90.0) -> Seen:
     """What one case sees at a server. Leaves the server awake and idle. Raises Stuck where that cannot be had."""
-    runner = Runner(base_url, patience)
+    runner = Runner(product, base_url, patience)
     try:
         return runner.run(case)
     finally:
-        runner.clean_up(dev=case.flavour != "nodev")
+        runner.clean_up(product.flavours[case.flavour])
 
 
-def load(folder: Path = FOLDER) -> dict[str, Seen]:
+def load(folder: Path) -> dict[str, Seen]:
     """All recordings by the names of their cases."""
     return {
         name: seen
@@ -33,7 +32,7 @@ def load(folder: Path = FOLDER) -> dict[str, Seen]:
     }
 
 
-def save(cases: Iterable[Case], seen: Mapping[str, Seen], folder: Path = FOLDER) -> None:
+def save(cases: Iterable[Case], seen: Mapping[str, Seen], folder: Path) -> None:
     """Write the recordings of `cases`. Those that were not played this time stay as they are."""
     folder.mkdir(parents=True, exist_ok=True)
     old = load(folder)

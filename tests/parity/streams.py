@@ -15,7 +15,10 @@ _PREFIX = b"data: "
 
 def text(body: bytes) -> str:
     """All text of a stream."""
-    return "".join(_piece(choice) for event in _events(body) for choice in _choices(event))
+    events = list(_events(body))
+    # SGLang's /generate repeats all that was said before.
+    whole = [event["text"] for event in events if isinstance(event, dict) and "meta_info" in event]
+    return whole[-1] if whole else "".join(_piece(choice) for event in events for choice in _choices(event))
 
 
 def normalised(
@@ -30,8 +33,7 @@ def normalised(
     if not whole:
         return {"begins": hide(next(_events(body), None))}
     for event in _events(body):
-        choices = _choices(event)
-        name = f"choice {choices[0]['index']}" if choices else "stream"
+        name = _belongs_to(event)
         chunk = hide(_blank(event))
         chunks = by_choice.setdefault(name, [])
         if not chunks or chunks[-1] != chunk:
@@ -64,6 +66,13 @@ def _choices(event: Any) -> list[dict[str, Any]]:
     return (event.get("choices") or []) if isinstance(event, dict) else []
 
 
+def _belongs_to(event: Any) -> str:
+    choices = _choices(event)
+    if choices:
+        return f"choice {choices[0]['index']}"
+    return f"choice {event['index']}" if isinstance(event, dict) and "index" in event else "stream"
+
+
 def _piece(choice: dict[str, Any]) -> str:
     return (choice.get("text") if "text" in choice else choice["delta"].get("content")) or ""
 
@@ -77,6 +86,10 @@ def _blank(event: Any) -> Any:
         elif "content" in choice["delta"] and "role" not in choice["delta"]:
             choice["delta"]["content"] = "?"
         _blank_logprobs(choice)
+    if isinstance(event, dict) and "meta_info" in event:
+        # Each event lists all tokens so far: one of them is looked at.
+        about = event["meta_info"]
+        about |= {key: entries[:1] for key, entries in about.items() if isinstance(entries, list)}
     return event
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -213,6 +214,8 @@ class TestMemory:
             http.post("/_mock/kill?restart_after_s=0")
         until(lambda: refuses(server))
         assert (server.engine.dead, gpu.used) == (True, 0)
+        server.stop()
+        gc.collect()  # a socket left open is a warning, and so an error
 
     def test_old_profiles_say_less(self, mock_server_factory: Factory) -> None:
         server = mock_server_factory(profile="vllm-0.16.0", gpu_semantics=True)

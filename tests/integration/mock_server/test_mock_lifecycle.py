@@ -73,6 +73,13 @@ class TestInProcess:
         gpu = httpx.get(url_of(process)[0] + "/_mock/gpu").json()
         assert (gpu["total"], gpu["used"], gpu["weights"]) == (24, 12, 3)
 
+    def test_a_gpu_under_sglang(self, start: Start) -> None:
+        flags = "--port 0 --profile sglang-0.5.23 --gpu-semantics --mem-fraction-static 0.5 --enable-memory-saver"
+        url, _ = url_of(start(*flags.split(), SGLANG_MEMORY_SAVER_CUDA_GRAPH="1"))
+        assert httpx.get(url + "/_mock/gpu").json()["used"] == 40 + 0.5 + 1.2
+        httpx.post(url + "/release_memory_occupation", json={})
+        assert httpx.get(url + "/_mock/gpu").json()["used"] == 1.2
+
     def test_a_gpu_that_is_too_small(self, start: Start) -> None:
         process = start("--gpu-semantics", "--gpu-memory", "10")
         out, err = process.communicate(timeout=60)

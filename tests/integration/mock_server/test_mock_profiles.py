@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from mock_server import MockServer
-from mock_server.versions import names, profile
+from mock_server.versions import kind_of, names, profile, sglang_profile
 
 Factory = Callable[..., MockServer]
 Ask = Callable[..., dict[str, Any]]
@@ -20,9 +20,16 @@ CHAT = "/v1/chat/completions"
 
 
 def test_the_profiles_there_are() -> None:
-    assert {name: profile(name).version for name in names()} == {name: name.removeprefix("vllm-") for name in names()}
-    with pytest.raises(ValueError, match=r"unknown profile 'vllm-1'; there are vllm-0\.10\.0, "):
+    assert {kind_of(name) for name in names()} == {"vllm", "sglang"}
+    for name in names():
+        version = profile(name).version if kind_of(name) == "vllm" else sglang_profile(name).version
+        assert name == f"{kind_of(name)}-{version}"
+    with pytest.raises(ValueError, match=r"unknown profile 'vllm-1'; there are sglang-0\.5\.23, vllm-0\.10\.0, "):
         profile("vllm-1")
+    with pytest.raises(ValueError, match="is no profile of vLLM"):
+        profile("sglang-0.5.23")
+    with pytest.raises(ValueError, match="is no profile of SGLang"):
+        sglang_profile("vllm-0.32.0")
 
 
 def test_0_28(mock_server_factory: Factory) -> None:

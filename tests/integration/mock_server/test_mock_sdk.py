@@ -58,3 +58,23 @@ async def test_async_and_concurrent(mock_server: MockServer, prompt_of: PromptOf
         backwards = await asyncio.gather(*map(answer, reversed(prompts)))
     assert one_by_one == at_once == backwards[::-1]
     assert [("True" in text.splitlines()[-1]) for text in at_once] == [n % 2 == 0 for n in range(24)]
+
+
+def test_sglang(mock_server_factory: Callable[..., MockServer], prompt_of: PromptOf) -> None:
+    server = mock_server_factory(profile="sglang-0.5.23", max_model_len=2048)
+    with openai.OpenAI(base_url=server.base_url + "/v1", api_key="-", max_retries=0) as client:
+        assert [model.owned_by for model in client.models.list()] == ["sglang"]
+        chat = client.chat.completions.create(model="any", messages=messages(prompt_of()), temperature=0)
+        text = chat.choices[0].message.content
+        assert text
+        assert "True" in text.splitlines()[-1]
+        assert chat.usage
+        assert chat.usage.completion_tokens == len(text) + 1
+        stream = client.chat.completions.create(model="any", messages=messages(prompt_of()), stream=True)
+        chunks = list(stream)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == text
+        assert chunks[-1].choices[0].finish_reason == "stop"
+        completion = client.completions.create(model="any", prompt=prompt_of(), max_tokens=900)
+        assert completion.choices[0].text == text
+        with pytest.raises(openai.BadRequestError, match="longer than the model's context length"):
+            client.chat.completions.create(model="any", messages=messages("x" * 3000))

@@ -187,6 +187,8 @@ class TestInFlight:
         until(lambda: slow_server.engine.running == 1)
         slow.post("/sleep?mode=keep")
         assert not kept.done()
+        # It waits to be recomputed; the gauge moves with engine steps only.
+        assert 'running{engine="0",model_name="genrm-demo"} 1.0' in slow.get("/metrics").text
         slow.post("/wake_up")
         kept_text, reason = finish(kept.result())
         assert reason == "length"

@@ -119,6 +119,14 @@ class LedgerMachine(RuleBasedStateMachine):
         if process.alive and bool(process.leases) != seen:
             self.call(process, "distrust", seen)
 
+    @rule(process=processes)
+    def dismiss(self, process: Process) -> None:
+        """By hand; it may only hasten what would come by itself."""
+        if process.alive:
+            answer = self.call(process, "dismiss", False)
+            if answer.leases:
+                assert answer.duty is Duty.NONE
+
     @rule(process=processes, well=st.booleans())
     def finish(self, process: Process, well: bool) -> None:
         if process.alive and process.duty is not Duty.NONE:
@@ -144,11 +152,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def die(self, process: Process) -> None:
         process.alive = False
 
-    @rule(process=consumes(processes))
-    def leave(self, process: Process) -> None:
+    @rule(process=consumes(processes), and_sleep=st.booleans())
+    def leave(self, process: Process, and_sleep: bool) -> None:
         if process.alive:
             process.leases, process.duty = 0, Duty.NONE
-            self.call(process, "leave")
+            self.call(process, "leave", and_sleep)
+            assert and_sleep or process.duty is Duty.NONE
             if process.duty is Duty.SLEEP:
                 process.duty = Duty.NONE
                 self.call(process, "done", Phase.ASLEEP)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mock_server.engine.machine import Engine, Generation, Mode, Plan, Scheduling
-from mock_server.errors import EngineCallError
+from mock_server.errors import EngineCallError, WorkerError
 
 TEN = Plan(b"0123456789", 11, "stop")  # ten bytes and the end token
 
@@ -110,6 +110,12 @@ class TestSleepAndWake:
         await engine.sleep()
         with pytest.raises(EngineCallError, match=r"^Call to wake_up method failed: 'weights'$"):
             engine.wake_up(["weights", "weights"])
+        assert engine.asleep == {"kv_cache"}
+
+    async def test_what_comes_after_a_tag_given_twice_stays_asleep(self, engine: Engine) -> None:
+        await engine.sleep()
+        with pytest.raises(EngineCallError):
+            engine.wake_up(["weights", "weights", "kv_cache"])
         assert engine.asleep == {"kv_cache"}
 
     @pytest.mark.parametrize("tags", [None, ["junk"], ["scheduling"], ["weights"]])
@@ -227,6 +233,47 @@ class TestRequestsInFlight:
         await engine.sleep(1, Mode.KEEP)
         await engine.sleep(1, Mode.ABORT)
         assert said(kept) == [("0123", "abort")]
+
+    async def test_keep_ends_the_wait_for_what_it_freezes(self, engine: Engine) -> None:
+        submitted(engine)
+        sleeping = asyncio.create_task(engine.sleep(1, Mode.WAIT))
+        await asyncio.sleep(0)
+        await engine.pause(Mode.KEEP, clear_cache=False)
+        await asyncio.sleep(0)
+        assert sleeping.done()
+        assert engine.asleep
+        assert (engine.running, engine.waiting, engine.shown_running) == (0, 1, 1)
+
+    async def test_release_of_the_cache_fails_and_sleeps(self, engine: Engine) -> None:
+        submitted(engine)
+        draining = asyncio.create_task(engine.pause(Mode.WAIT))
+        await asyncio.sleep(0)
+        with pytest.raises(EngineCallError, match=r"requires a completed pause first$"):
+            engine.release_kv_cache_memory()
+        await engine.pause(Mode.KEEP, clear_cache=False)
+        await draining
+        submitted(engine)
+        engine.resume()
+        await engine.pause(Mode.KEEP, clear_cache=False)
+        assert engine.running == 2
+        with pytest.raises(WorkerError, match=r"not supported on CPU\."):
+            engine.release_kv_cache_memory()
+        assert (engine.running, engine.waiting) == (0, 2)
+        engine.resume()
+        assert engine.is_sleeping
+        assert engine.asleep == {"kv_cache"}
+        await engine.pause()
+        with pytest.raises(EngineCallError, match=r"requires all executor memory to be resident$"):
+            engine.release_kv_cache_memory()
+
+    async def test_an_abort_of_others_is_no_news(self, engine: Engine) -> None:
+        generation = submitted(engine)
+        engine.abort(["other"])
+        news = asyncio.create_task(generation.news())
+        await asyncio.sleep(0)
+        assert not news.done()
+        engine.abort()
+        await news
 
     async def test_kept_requests_go_first(self, engine: Engine) -> None:
         await engine.pause()

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from mock_server import ScenarioError, load_scenario
+from mock_server.errors import GenerationError
 from mock_server.faults.plan import NOTHING, Call, CallCounts, Chosen, FaultPlan
 from mock_server.faults.replies import Reply, altered
 from mock_server.prompts import PromptFormat
 from mock_server.replies import wire
+from mock_server.replies.refusals import NESTED_ERRORS
 
 FORM = PromptFormat()
 CHAT = "/v1/chat/completions"
@@ -276,7 +278,7 @@ class TestReplies:
     def test_stream(self) -> None:
         done = wire.DONE
         assert self.changed(self.STREAM, "done_missing") == self.STREAM.body.removesuffix(done)
-        error = wire.event(wire.error_object(500, "InternalServerError", "Internal server error"))
+        error = wire.event(NESTED_ERRORS.event(GenerationError()))
         assert self.changed(self.STREAM, "error_event") == chunk("") + chunk("twelve") + error + done
         assert self.changed(self.STREAM, "null_content").count(b'"content":null') == 4
         assert self.changed(self.STREAM, "empty_choices").count(b'"choices":[]') == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from parity import cases, metrics, normalise, report, streams
 from parity.cases import CaseError
 from parity.compare import differences
 from parity.known import Outcome
+from parity.products import PRODUCTS, Product
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -35,6 +37,50 @@ NOTHING: frozenset[str] = frozenset()
 )
 def test_only_what_differs_between_two_runs_is_hidden(value: object, hidden: object) -> None:
     assert normalise.json_value(value, NOTHING) == hidden
+
+
+def test_an_answer_of_generate_is_hidden_but_for_its_form() -> None:
+    about = {
+        "id": "8f3a0b12c4d5e6f78f3a0b12c4d5e6f7",
+        "finish_reason": {"type": "length", "length": 2},
+        "prompt_tokens": 3,
+        "completion_tokens": 2,
+        "cached_tokens": 0,
+        "cached_tokens_details": None,
+        "output_token_logprobs": [[-5.2, 195, None], [-5.1, 17, "ab"]],
+        "input_token_logprobs": [],
+        "e2e_latency": 0.05,
+    }
+    hidden = {
+        "id": "<hex>",
+        "finish_reason": {"type": "length", "length": 2},
+        "prompt_tokens": "<prompt>",
+        "completion_tokens": "<completion>",
+        "cached_tokens": 0,
+        "cached_tokens_details": None,
+        "output_token_logprobs": [["<number>", "<token>", None], ["<number>", "<token>", "<text>"]],
+        "input_token_logprobs": [],
+        "e2e_latency": "<time>",
+    }
+    answer = {"text": "ab", "output_ids": [195, 17], "meta_info": about}
+    assert normalise.json_value(answer, NOTHING) == {"text": "<text>", "output_ids": ["<tokens>"], "meta_info": hidden}
+
+
+def test_where_the_code_lies_that_refused_a_request_does_not_matter() -> None:
+    message = '1 error\n  File "/opt/python/sglang/srt/entrypoints/http_server.py", line 7'
+    hidden = '1 error\n  File "<packages>/sglang/srt/entrypoints/http_server.py", line 7'
+    assert normalise.json_value({"message": message}, NOTHING) == {"message": hidden}
+
+
+def test_a_change_of_an_object_keeps_its_other_fields(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "flavour: dev\ncases: [{name: a, generate: {sampling_params: {max_new_tokens: 2}}}]\n"
+    )
+    (case,) = cases.load(tmp_path, ["dev"])
+    assert case.steps[0].request is not None
+    body = json.loads(case.steps[0].request.body or b"")
+    assert body["sampling_params"] == {"max_new_tokens": 2, "temperature": 0, "ignore_eos": True}
+    assert body["text"] == "Seven times six"
 
 
 def chunk(text: str, finish: str | None = None, index: int = 0) -> str:
@@ -111,15 +157,16 @@ def test_an_excuse_that_is_not_needed_is_a_complaint() -> None:
 def test_a_mistake_in_a_case_file_is_named(tmp_path: Path, step: str, complaint: str) -> None:
     (tmp_path / "wrong.yaml").write_text(f"flavour: dev\ncases:\n  - name: first\n    steps:\n      - {step}\n")
     with pytest.raises(CaseError, match=f"wrong.yaml: first: step 1.* {complaint}"):
-        cases.load(tmp_path)
+        cases.load(tmp_path, ["dev"])
 
 
-def test_the_table_counts_and_gives_reasons(tmp_path: Path) -> None:
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+def test_the_table_counts_and_gives_reasons(product: Product, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(report.PAGE.read_text(encoding="utf-8"), encoding="utf-8")
-    some = cases.load()[:3]
+    some = cases.load(product.cases, product.flavours)[:3]
     outcomes = [Outcome(some[0].name, ["x: 1 | 2"], "by design"), *(Outcome(case.name, []) for case in some[1:])]
-    report.write(report.table(some, outcomes), page)
+    report.write(product, report.table(product, some, outcomes), page)
     text = page.read_text(encoding="utf-8")
     assert "| **all** | | **3** | **2** | **1** |" in text
     assert f"| `{some[0].name}` | by design |" in text
