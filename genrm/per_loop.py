@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 
 class Closeable(Protocol):
@@ -68,18 +68,26 @@ class PerLoop(Generic[T]):
         finally:
             with self._lock:
                 self._held.pop(loop, None)
-            with nullcontext() if loop_lives else _late_generators():
+            with nullcontext() if loop_lives else _late_generators(loop):
                 await thing.aclose()
 
 
+_known_hooks: dict[asyncio.AbstractEventLoop, list[Any]] = {}
+"""Of loops in which something is being closed: what was called for each new async generator, and how many there are."""
+
+
 @contextmanager
-def _late_generators() -> Iterator[None]:
+def _late_generators(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Async generators may begin here: httpx needs some for each request, and a loop that is shutting them down warns
     of each new one. They end before this does, so that nobody needs to know of them.
     """
-    known, _ = sys.get_asyncgen_hooks()
+    known = _known_hooks.setdefault(loop, [sys.get_asyncgen_hooks().firstiter, 0])
+    known[1] += 1
     sys.set_asyncgen_hooks(firstiter=None)
     try:
         yield
     finally:
-        sys.set_asyncgen_hooks(firstiter=known)
+        known[1] -= 1
+        if not known[1]:
+            sys.set_asyncgen_hooks(firstiter=known[0])
+            del _known_hooks[loop]

@@ -148,7 +148,8 @@ def _judge_for(kwargs: dict[str, Any], router_address: str | None, tokenizer: An
                 "itself; set it to false"
             )
         special_tokens = getattr(tokenizer, "all_special_tokens", None) or ()
-        _judges[key] = Judge(settings, special_tokens), tokenizer
+        # Another thread may have been quicker: one judge for all, so that each loop is one user of its memory.
+        _judges.setdefault(key, (Judge(settings, special_tokens), tokenizer))
     return _judges[key][0]
 
 

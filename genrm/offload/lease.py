@@ -79,8 +79,8 @@ class Offload:
         self._sleep_seconds = sleep_seconds
         self._warden: asyncio.Task[None] | None = None
         self._transition: asyncio.Task[None] | None = None
-        self._failure: Exception | None = None
-        """Of the last transition, if it was to wake the judge."""
+        self._failure: tuple[Duty, Exception] | None = None
+        """Of the last transition."""
         self._said = ""
 
     def awake(self) -> Lease:
@@ -162,7 +162,7 @@ class Offload:
                 await self._ledger.send("distrust", True)
             elif answer.leases:
                 return False
-            await self._news()
+            await self._news(Duty.SLEEP)
 
     async def aclose(self, *, and_sleep: bool = True) -> None:
         """Leave: give back what is held, and where nobody else is there, put the judge to sleep."""
@@ -205,16 +205,20 @@ class Offload:
             answer = await self._ledger.send("look")
             if answer.sleeps >= ticket or not answer.due:
                 return answer.sleeps >= ticket
-            await self._news(raising=False)
+            await self._news(Duty.NONE)
 
-    async def _news(self, raising: bool = True) -> None:
-        """Wait until something may have changed. Raises what this process's own transition has failed for."""
+    async def _news(self, wanted: Duty = Duty.WAKE) -> None:
+        """Wait until something may have changed.
+
+        Raises what this process's own transition has failed for, if it is the one that is wanted: who waits for the
+        judge to wake can do without a sleep before that.
+        """
         if self._transition is None or self._transition.done():
             await anyio.sleep(_POLL_SECONDS * (0.5 + random.random()))
             return
         await self._transition_over()
-        if raising and self._failure is not None:
-            raise self._failure
+        if self._failure and self._failure[0] is wanted:
+            raise self._failure[1]
 
     async def _transition_over(self) -> None:
         if self._transition is not None:
@@ -242,8 +246,7 @@ class Offload:
                 await self._wake(servers, finish_sleep=duty is Duty.FINISH_AND_WAKE)
                 phase = Phase.AWAKE
         except Exception as error:  # of whatever kind: who waits must not wait for ever
-            if duty is not Duty.SLEEP:  # who waits for the judge to wake can do without a sleep before that
-                self._failure = error
+            self._failure = Duty.SLEEP if duty is Duty.SLEEP else Duty.WAKE, error
             self._say(error)
         finally:
             if self._transition is asyncio.current_task():  # else the ledger would take it for the successor's end

@@ -12,7 +12,9 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from genrm.errors import JudgeError, JudgeUnreachable, OffloadError, OffloadRefused
+import httpx
+
+from genrm.errors import JudgeError, JudgeOverloaded, JudgeUnreachable, OffloadError, OffloadRefused
 from genrm.offload.servers import Control, Seen, until
 
 NOT_SAVING = (
@@ -84,16 +86,16 @@ class SglangServer:
 
     async def reload(self) -> None:
         """As `Server.reload`."""
-        info: dict[str, Any] = (await self._control.call("GET", "/model_info")).json()
+        info = _object_in(await self._control.call("GET", "/model_info"))
+        if "model_path" not in info:
+            raise OffloadError(f"{self.url} does not say at /model_info where its weights are: they cannot be loaded")
         await self._post("/update_weights_from_disk", {"model_path": info["model_path"]}, 600.0)
 
     async def _examine(self) -> tuple[str, _Step]:
         """The version of its weights and the step that is noted. Raises OffloadRefused where it cannot sleep."""
-        response = await self._control.call("GET", "/server_info")
-        try:
-            info: dict[str, Any] = response.json()
-        except ValueError:
-            raise OffloadRefused(f"{self.url} does not say how it was started at /server_info: is it SGLang?") from None
+        info = _object_in(await self._control.call("GET", "/server_info"))
+        if not info:
+            raise OffloadRefused(f"{self.url} does not say how it was started at /server_info: is it SGLang?")
         for key, what in (
             ("enable_memory_saver", "it would say that it sleeps and keep its memory"),
             ("enable_weights_cpu_backup", "its weights would be lost while it sleeps"),
@@ -142,5 +144,16 @@ async def workers_behind(control: Control) -> list[str]:
     except (ValueError, KeyError, TypeError):
         return [control.url]
     if not workers:
-        raise OffloadError(f"{control.url} is a router, and has no workers")
+        raise OffloadRefused(f"{control.url} is a router, and has no workers")
     return workers
+
+
+def _object_in(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object in an answer; empty where there is none. Raises JudgeOverloaded for a 5xx, which may pass."""
+    if response.status_code >= 500:
+        raise JudgeOverloaded(str(response.url), f"HTTP {response.status_code}", status=response.status_code)
+    try:
+        data = response.json()
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}

@@ -437,6 +437,24 @@ class TestALaunch:
         assert (done.stdout, done.stderr) == ("[1, 1, 1]\n", "")
         assert mock_server.engine.asleep
 
+    def test_two_judges_in_one_loop_both_sleep_when_it_ends(self, mock_server_factory: Factory, settings: Make) -> None:
+        one, two = mock_server_factory(), mock_server_factory(tokens_per_second=5_000)
+        code = (
+            self.SCORE
+            + """
+        async def both():
+            for url in URLS:
+                await compute_score("m", "2 + 2 = 4", "4", {"question": "2 + 2?"}, BASE_URL=url)
+        asyncio.run(both())
+        """
+        )
+        done = script(
+            f"URLS = {[one.base_url, two.base_url]}\n" + textwrap.dedent(code), **self.environment(settings(one))
+        )
+        assert (done.stdout, done.stderr) == ("", "")
+        assert one.engine.asleep
+        assert two.engine.asleep
+
     def test_it_ends_in_the_middle(self, mock_server: MockServer, settings: Make) -> None:
         """All tasks are cancelled at once: leases, looks and the wake itself."""
         code = (
