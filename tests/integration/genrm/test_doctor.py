@@ -456,8 +456,8 @@ def _vllm(*, version: str = "0.32.0", chat: str = "\\boxed{True}", config: Any =
 @contextmanager
 def _sglang(flags: dict[str, bool], *, api_key: str | None = None, admin_key: str | None = None) -> Iterator[str]:
     """A mock SGLang that was started with these flags; the value is its URL."""
-    keys = {"api_key": api_key, "admin_api_key": admin_key}
-    with MockServer(profile="sglang-0.5.23", health_seconds=0.0, **flags, **keys) as server:
+    config: dict[str, Any] = {**flags, "api_key": api_key, "admin_api_key": admin_key, "health_seconds": 0.0}
+    with MockServer(profile="sglang-0.5.23", **config) as server:
         yield server.base_url
 
 
