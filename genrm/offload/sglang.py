@@ -120,7 +120,7 @@ async def workers_behind(control: Control) -> list[str]:
 
 
 def _object_in(response: httpx.Response) -> dict[str, Any]:
-    """The JSON object in an answer; an empty one where there is none. Raises JudgeOverloaded for a 5xx, which may pass."""
+    """The JSON object in an answer; an empty one where there is none. Raises JudgeOverloaded for a 5xx: it may pass."""
     if response.status_code >= 500:
         raise JudgeOverloaded(str(response.url), f"HTTP {response.status_code}", status=response.status_code)
     try:
