@@ -20,6 +20,7 @@ class MemoryStore:
     """One ledger for all who are given this. `failure`: what `apply` raises; `gate`: what it waits for."""
 
     def __init__(self, policy: Policy | None = None, state: State | None = None) -> None:
+        self.where = "nowhere"
         self.ledger = Ledger(policy or Policy(linger=60), state or State())
         self.clock: Callable[[], float] = time.time
         self.batches: list[list[str]] = []
@@ -41,6 +42,10 @@ class MemoryStore:
         if self.failure:
             raise self.failure
         return [self.ledger.apply(call, self.clock()) for call in calls]
+
+    async def read(self) -> State:
+        """As `genrm.offload.stores.Store.read`."""
+        return self.state
 
     async def aclose(self) -> None:
         """As `genrm.offload.stores.Store.aclose`."""
