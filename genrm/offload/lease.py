@@ -39,6 +39,9 @@ _IDLE_LOOKS = 5
 """One look in so many while nobody needs the judge."""
 
 
+_WAKING = (Duty.WAKE, Duty.FINISH_AND_WAKE)
+
+
 class Gateway(Protocol):
     """The way to the judge's servers."""
 
@@ -132,7 +135,7 @@ class Offload:
             await self._ledger.send("distrust", False)
         # Another process may be about to wake it, or have done so.
         while (await self._ledger.send("need")).phase is not Phase.AWAKE:
-            await self._news()
+            await self._news(*_WAKING)
         return self.wakes != wakes
 
     async def look(self) -> dict[str, Seen]:
@@ -162,7 +165,7 @@ class Offload:
                 await self._ledger.send("distrust", True)
             elif answer.leases:
                 return False
-            await self._news(Duty.SLEEP)
+            await self._news(*Duty)
 
     async def aclose(self, *, and_sleep: bool = True) -> None:
         """Leave: give back what is held, and where nobody else is there, put the judge to sleep."""
@@ -185,7 +188,7 @@ class Offload:
         self._start()
         with self._patience():
             while not (await self._ledger.acquire()).granted:
-                await self._news()
+                await self._news(*_WAKING)
 
     @contextmanager
     def _patience(self) -> Iterator[None]:
@@ -205,19 +208,16 @@ class Offload:
             answer = await self._ledger.send("look")
             if answer.sleeps >= ticket or not answer.due:
                 return answer.sleeps >= ticket
-            await self._news(Duty.NONE)
+            await self._news()
 
-    async def _news(self, wanted: Duty = Duty.WAKE) -> None:
-        """Wait until something may have changed.
-
-        Raises what this process's own transition has failed for, if it is the one that is wanted: who waits for the
-        judge to wake can do without a sleep before that.
-        """
+    async def _news(self, *raising: Duty) -> None:
+        """Wait until something may have changed. Raises what this process's own transition failed for, if it is one of
+        these."""
         if self._transition is None or self._transition.done():
             await anyio.sleep(_POLL_SECONDS * (0.5 + random.random()))
             return
         await self._transition_over()
-        if self._failure and self._failure[0] is wanted:
+        if self._failure and self._failure[0] in raising:
             raise self._failure[1]
 
     async def _transition_over(self) -> None:
@@ -230,7 +230,8 @@ class Offload:
         self._transition = asyncio.create_task(self._perform(duty, self._transition))
 
     async def _perform(self, duty: Duty, before: asyncio.Task[None] | None) -> None:
-        phase, self._failure = Phase.UNKNOWN, None
+        phase, over = Phase.UNKNOWN, False
+        self._failure = None
         try:
             if before and not before.done():
                 # This process hung for so long that its transition was taken from it, and now has another one.
@@ -246,11 +247,12 @@ class Offload:
                 await self._wake(servers, finish_sleep=duty is Duty.FINISH_AND_WAKE)
                 phase = Phase.AWAKE
         except Exception as error:  # of whatever kind: who waits must not wait for ever
-            self._failure = Duty.SLEEP if duty is Duty.SLEEP else Duty.WAKE, error
+            self._failure = duty, error
+            over = isinstance(error, OffloadError)  # the server answered, so that nothing is under way any more
             self._say(error)
         finally:
             if self._transition is asyncio.current_task():  # else the ledger would take it for the successor's end
-                self._ledger.send("done", phase)
+                self._ledger.send("done", phase, over)
 
     async def _wake(self, servers: Servers, finish_sleep: bool) -> None:
         began = time.monotonic()

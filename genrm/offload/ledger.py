@@ -226,8 +226,8 @@ class Ledger:
             state.idle_since = 0.0  # training has begun: at once
         return self._answer(self._sleep_if_time(me))
 
-    def _done(self, me: Entry, phase: Phase) -> Answer:
-        """The caller's transition has ended: AWAKE, ASLEEP, or UNKNOWN when it failed."""
+    def _done(self, me: Entry, phase: Phase, over: bool = False) -> Answer:
+        """The caller's transition has ended: AWAKE, ASLEEP, or UNKNOWN when it failed; `over`: none of it goes on."""
         state = self.state
         if state.owner != me.holder.key:
             return self._answer()  # it took so long that another one took over
@@ -239,7 +239,7 @@ class Ledger:
             # Also where it slept because nobody came: what was counted belongs to no batch any more.
             state.scored = 0
             state.due = False
-        state.falls = state.falls and phase is Phase.UNKNOWN
+        state.falls = state.falls and phase is Phase.UNKNOWN and not over
         self._settle(phase)
         if me.leaving:
             del state.entries[me.holder.key]

@@ -177,6 +177,7 @@ class RayStore:
 
     async def read(self) -> State:
         """As `Store.read`."""
+        _require_ray()
         import ray
 
         try:
@@ -184,8 +185,8 @@ class RayStore:
             state: State = await asyncio.wrap_future(actor.read.remote().future())
         except ValueError:
             return State()  # nobody has used it yet
-        except ray.exceptions.RayActorError as error:
-            raise OffloadError(f"the Ray actor that keeps the ledger is gone: {error}") from None
+        except ray.exceptions.RayError as error:
+            raise OffloadError(f"the Ray actor that keeps the ledger cannot be asked: {error}") from None
         return state
 
     async def aclose(self) -> None:
@@ -196,12 +197,7 @@ class RayStore:
         return self._actor.apply.remote(list(calls), self._policy).future()
 
     def _find(self) -> Any:
-        # Ray would start a cluster of its own for one who is not connected, and nobody else would be in it.
-        if not _in_ray():
-            raise OffloadError(
-                "GENRM_OFFLOAD_LEDGER was 'ray', and this process is not connected to a Ray cluster (ray.init): it "
-                "cannot see who needs the judge awake. Connect it, or set file for all that use this judge"
-            )
+        _require_ray()
         import ray
 
         options = {"name": self._name, "namespace": _NAMESPACE, "get_if_exists": True, "lifetime": "detached"}
@@ -246,3 +242,12 @@ def open_store(kind: str, urls: Sequence[str], folder: str, policy: Policy) -> S
 def _in_ray() -> bool:
     ray = sys.modules.get("ray")  # it is not imported for this: that takes seconds
     return ray is not None and bool(ray.is_initialized())
+
+
+def _require_ray() -> None:
+    # Ray would start a cluster of its own for one who is not connected, and nobody else would be in it.
+    if not _in_ray():
+        raise OffloadError(
+            "GENRM_OFFLOAD_LEDGER was 'ray', and this process is not connected to a Ray cluster (ray.init): it cannot "
+            "see who needs the judge awake. Connect it, or set file for all that use this judge"
+        )

@@ -19,9 +19,8 @@ PATIENCE = 30.0
 class MemoryStore:
     """One ledger for all who are given this. `failure`: what `apply` raises; `gate`: what it waits for."""
 
-    where = "in memory"
-
     def __init__(self, policy: Policy | None = None, state: State | None = None) -> None:
+        self.where = "nowhere"
         self.ledger = Ledger(policy or Policy(linger=60), state or State())
         self.clock: Callable[[], float] = time.time
         self.batches: list[list[str]] = []
@@ -46,7 +45,7 @@ class MemoryStore:
 
     async def read(self) -> State:
         """As `genrm.offload.stores.Store.read`."""
-        return self.ledger.state
+        return self.state
 
     async def aclose(self) -> None:
         """As `genrm.offload.stores.Store.aclose`."""

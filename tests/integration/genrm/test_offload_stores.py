@@ -102,6 +102,8 @@ async def test_stores_of_the_same_judge_meet_and_others_do_not(place: Place) -> 
     await one.apply([*WAKE, Call("acquire", ME)])
     assert ((await look(two)).leases, (await look(two)).wakes) == (1, 1)
     assert (await look(other)).leases == 0
+    assert (await two.read()).leases == 1
+    assert (await place.open("http://nobody").read()).leases == 0
     for store in (one, two, other):
         await store.aclose()
 
@@ -196,10 +198,11 @@ NOT_CONNECTED = """
     from genrm.offload.holders import Holder
     from genrm.offload.ledger import Call, Policy
     from genrm.offload.stores import open_store
-    try:
-        asyncio.run(open_store("ray", ["http://a"], "", Policy(1.0)).apply([Call("look", Holder.here())]))
-    except OffloadError as error:
-        print(error)
+    for method, arguments in (("apply", [[Call("look", Holder.here())]]), ("read", [])):
+        try:
+            asyncio.run(getattr(open_store("ray", ["http://a"], "", Policy(1.0)), method)(*arguments))
+        except OffloadError as error:
+            print(error)
     print("ray" in sys.modules and sys.modules["ray"].is_initialized())
 """
 
@@ -208,7 +211,7 @@ def test_without_a_cluster_it_is_said_and_none_is_started() -> None:
     """Also where ray is not installed at all."""
     code = textwrap.dedent(NOT_CONNECTED)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True)
-    assert "GENRM_OFFLOAD_LEDGER" in done.stdout
+    assert done.stdout.count("GENRM_OFFLOAD_LEDGER") == 2
     assert done.stdout.endswith("False\n")
 
 

@@ -483,6 +483,22 @@ async def test_a_sleep_that_failed_is_finished_before_the_next_wake() -> None:
     await offload.aclose()
 
 
+async def test_a_sleep_that_was_refused_needs_no_finishing() -> None:
+    """A server that cannot sleep at all is still a judge."""
+    store, judge = MemoryStore(Policy(linger=60, batch_size=1)), FakeJudge()
+    judge.errors["sleep"] = [OffloadError("HTTP 500")]
+    judge.gates["sleep"] = asyncio.Event()
+    offload = an_offload(store, judge)
+    last = asyncio.create_task(offload.scored())
+    await settled(store, Phase.FALLING)
+    judge.gates["sleep"].set()
+    await settled(store, Phase.UNKNOWN)
+    async with offload.awake():
+        assert judge.told == ["sleep", "wake"]
+    await last
+    await offload.aclose()
+
+
 async def test_a_transition_that_was_superseded_says_nothing() -> None:
     """A loop hung, others took its transition over, and then it is given another one: that one is not over."""
     store, judge = MemoryStore(Policy(linger=0.05)), FakeJudge(Seen.ASLEEP)
