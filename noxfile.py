@@ -137,6 +137,14 @@ def requirements(group: str) -> list[str]:
 
 
 @nox.session(default=False)
+def chaos(session: nox.Session) -> None:
+    """The offload's drill: workers and servers are killed, nothing is lost. `-- --seeds 20`, `-- --help`."""
+    session.install(".[sglang]")
+    path = os.pathsep.join(["tests", "tests/support"])
+    session.run("python", "-m", "chaos", *session.posargs, env={"PYTHONPATH": path})
+
+
+@nox.session(default=False)
 def format(session: nox.Session) -> None:
     """Rewrite the code in the project's style."""
     install(session, "lint")

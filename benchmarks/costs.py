@@ -9,13 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import multiprocessing
+import os
 import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import aiohttp
 from rich.console import Console
@@ -27,6 +32,8 @@ from genrm.prompts import load_template
 
 SAMPLES = 2000
 IN_FLIGHT = 256
+AWAKE: dict[str, Any] = {"offload_ledger": "file", "canary": "off", "idle_linger": 60.0, "batch_size": 10**9}
+"""Settings with which the judge stays awake while it is measured."""
 REPLY = "First I check the sum, which is right. " * 40 + "\n\n**Final verdict:** \\boxed{True}"
 
 
@@ -59,7 +66,30 @@ def main() -> None:
         f"aiohttp's POST alone, {posted / SAMPLES * 1e3:.2f} ms",
         f"{judged / posted:.1f}",
     )
+    for processes in (1, 8):
+        with mock() as url, tempfile.TemporaryDirectory() as folder:
+            plain = cost_in(processes, url)
+            offloaded = cost_in(processes, url, use_offload=True, offload_dir=folder, **AWAKE)
+        table.add_row(
+            f"offload, the judge awake, {processes} process{'es' if processes > 1 else ''}",
+            f"{(offloaded - plain) * 1e3:.2f} ms of CPU a sample more",
+            f"a sample without, {plain * 1e3:.2f} ms",
+            f"{offloaded / plain:.1f}",
+        )
     Console().print(table)
+
+
+def cost_in(processes: int, url: str, **settings: Any) -> float:
+    """Seconds of CPU a sample, where so many processes score at once."""
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        spent = pool.map(cost_of, [url] * processes, [settings] * processes)
+        return sum(spent) / processes / SAMPLES
+
+
+def cost_of(url: str, settings: dict[str, Any]) -> float:
+    """Seconds of CPU of one process that scores all samples."""
+    asyncio.run(cpu_of(judge_with(url, **settings)))  # libraries are imported, and the judge is awake
+    return asyncio.run(cpu_of(judge_with(url, **settings)))
 
 
 def seconds_of(call: Callable[[], object], times: int = 5) -> float:
@@ -83,7 +113,9 @@ def mock() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "mock_server", "--port", str(port)], stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "mock_server", "--port", str(port)]
+    environment = {**os.environ, "VLLM_SERVER_DEV_MODE": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
         while True:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
@@ -104,12 +136,16 @@ async def cpu_of(work: Callable[[], Awaitable[None]]) -> float:
     return time.process_time() - start
 
 
-def judge_with(url: str) -> Callable[[], Awaitable[None]]:
-    judge = Judge(Settings.load(base_url=url, max_workers=IN_FLIGHT))
+def judge_with(url: str, **settings: Any) -> Callable[[], Awaitable[None]]:
+    judge = Judge(Settings.load(base_url=url, max_workers=IN_FLIGHT, **settings))
+    info = {"question": "How many?"}
+
+    async def score(number: int) -> None:
+        await judge.judge(Sample(f"It is {number}.", extra_info=info))
+        await judge.scored()
 
     async def work() -> None:
-        info = {"question": "How many?"}
-        await asyncio.gather(*(judge.judge(Sample(f"It is {n}.", extra_info=info)) for n in range(SAMPLES)))
+        await asyncio.gather(*(score(number) for number in range(SAMPLES)))
         await judge.aclose()
 
     return work

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +13,9 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from genrm import __version__
-from genrm.errors import GenRMError
+from genrm.errors import GenRMError, SettingsError
 from genrm.settings import Settings
+from genrm.workbench.doctor.launch import LaunchError
 from genrm.workbench.inputs import Columns, Format
 from genrm.workbench.judging import JudgeGone
 
@@ -23,6 +26,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Start with `genrm demo`, then `genrm score solutions.jsonl --out judged.jsonl`.",
 )
+
+offload = typer.Typer(
+    no_args_is_help=True,
+    epilog="All settings are GENRM_* variables. Exit codes: 0: done; 1: not done; 2: wrong usage or settings.",
+)
+app.add_typer(offload, name="offload", help="Who needs the judge awake; put it to sleep or wake it by hand.")
 
 EXIT_JUDGE_GONE = 3
 EXIT_INTERRUPTED = 130
@@ -112,6 +121,89 @@ def score(
         _say(console, f"interrupted; what was judged is in {out}. Run the same command again to go on.")
         code = EXIT_INTERRUPTED
     raise typer.Exit(code)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "`genrm doctor`\n\n"
+    "`genrm doctor --config train.sh`\n\n"
+    "`genrm doctor --config outputs/2026-01-31/12-00-00/.hydra/config.yaml --verl 0.9.1`"
+)
+def doctor(
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A launch script or a configuration of verl; may be repeated."),
+    ] = None,
+    verl: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Else the installed one, else the newest.")
+    ] = None,
+    round_trip: Annotated[
+        bool | None,
+        typer.Option(help="Put the judge to sleep and wake it. Else as GENRM_USE_OFFLOAD says.", show_default=False),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a reply of the judge may take, at most.")] = 60,
+) -> None:
+    """Look whether judge, settings and verl fit together, and say how to mend what does not.
+
+    Asks the servers that GENRM_* variables name (and CONFIG, where it is given). Nothing is changed, but with
+    --round-trip, or GENRM_USE_OFFLOAD, the judge sleeps for a moment, unless somebody needs it.
+
+    Exit codes:
+
+    - 0: nothing has failed
+    - 1: something has failed
+    - 2: wrong usage
+    - 130: interrupted
+    """
+    from genrm.workbench.doctor.examination import Wish, examine
+
+    wish = Wish(config or (), verl, round_trip, timeout)
+    raise typer.Exit(_run(lambda console: examine(wish, console), logging.CRITICAL))
+
+
+@offload.command()
+def status() -> None:
+    """Show whether the judge sleeps, and who holds leases."""
+    from genrm.workbench.offloading import show_status
+
+    raise typer.Exit(_run(lambda console: show_status(Settings.load(), console), logging.WARNING))
+
+
+@offload.command()
+def sleep(
+    force: Annotated[bool, typer.Option("--force", help="Also while somebody holds a lease.")] = False,
+) -> None:
+    """Put the judge to sleep now; refused while somebody holds a lease. For before training starts."""
+    from genrm.workbench.offloading import put_to_sleep
+
+    raise typer.Exit(_run(lambda console: put_to_sleep(Settings.load(), console, force), logging.WARNING))
+
+
+@offload.command()
+def wake() -> None:
+    """Wake the judge. It stays awake until a run that uses it lets it sleep."""
+    from genrm.workbench.offloading import wake_up
+
+    raise typer.Exit(_run(lambda console: wake_up(Settings.load(), console), logging.WARNING))
+
+
+def _run(tool: Callable[[Console], Coroutine[object, object, int]], log_level: int) -> int:
+    """Run a tool that prints to stdout. Returns the exit code."""
+    console, errors = Console(highlight=False), Console(stderr=True)
+    _log_to(errors, log_level)
+    # What it logs it raises, too.
+    logging.getLogger("genrm.offload.lease").setLevel(logging.CRITICAL)
+    try:
+        return asyncio.run(tool(console))
+    except (SettingsError, LaunchError) as error:
+        _say(errors, str(error))
+        return 2
+    except GenRMError as error:
+        _say(errors, str(error))
+        return 1
+    except KeyboardInterrupt:
+        _say(errors, "interrupted")
+        return EXIT_INTERRUPTED
 
 
 def _log_to(console: Console, level: int) -> None:

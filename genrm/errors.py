@@ -12,6 +12,9 @@
     │   ├── JudgeOverloaded             HTTP 408, 409, 425, 429 or 5xx: worth asking again
     │   ├── JudgeRefused                any other HTTP status: asking again will not help
     │   └── BadReply                    HTTP 200 with a body that is no chat completion
+    ├── OffloadError                    the judge cannot be put to sleep or woken up as told
+    │   ├── OffloadRefused              its server can do neither, as it was started
+    │   └── JudgeGarbage                awake, but it does not know what it knew: its weights are lost
     └── NoVerdictError                  GENRM_ON_NO_VERDICT=raise, and the judge gave no verdict
 
 All of them pickle (Ray carries them between processes), so they hold plain values only: the cause is its text,
@@ -97,6 +100,18 @@ class JudgeRefused(JudgeError):
 
 class BadReply(JudgeError):
     """HTTP 200, but the body is no chat completion."""
+
+
+class OffloadError(GenRMError):
+    """The judge cannot be put to sleep or woken up as told."""
+
+
+class OffloadRefused(OffloadError):
+    """The judge's server cannot be put to sleep the way it was started. The message says what to set."""
+
+
+class JudgeGarbage(OffloadError):
+    """The judge is awake and does not know the verdicts it must know: what it says is no ground for a reward."""
 
 
 class NoVerdictError(GenRMError):

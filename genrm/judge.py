@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from genrm.errors import BadReply, JudgeError, JudgeOverloaded, JudgeRefused, Ju
 from genrm.neutralise import Neutraliser
 from genrm.per_loop import PerLoop
 from genrm.prompts import Message, load_template, reminder_after
-from genrm.retries import retry_without_verdict, stop_after, wait_as_asked
+from genrm.retries import CUT_SHORT, retry_without_verdict, stop_after, wait_as_asked
 from genrm.samples import Sample
 from genrm.settings import Settings
 from genrm.single_flight import SingleFlight
@@ -24,6 +25,8 @@ from genrm.verdicts import Reason, Verdict, parse_verdict
 
 if TYPE_CHECKING:
     from genrm.client import ChatClient
+    from genrm.offload.canary import Canary
+    from genrm.offload.lease import Offload
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +67,16 @@ class _Asking:
 class _LoopBound:
     client: ChatClient
     workers: anyio.CapacityLimiter
+    offload: Offload | None
     flights: SingleFlight[Judgement] = field(default_factory=SingleFlight)
 
+    def awake(self) -> AbstractAsyncContextManager[None]:
+        """In it the judge is awake."""
+        return self.offload.awake() if self.offload else nullcontext()
+
     async def aclose(self) -> None:
+        if self.offload:
+            await self.offload.aclose()
         await self.client.aclose()
 
 
@@ -108,6 +118,18 @@ class Judge:
         key = (problem, sample.solution, reference)
         return await bound.flights.run(key, lambda: self._ask_as_worker(bound, messages))
 
+    async def scored(self) -> None:
+        """Tell that one sample of the training batch has its reward. With the last one the judge sleeps, if it may."""
+        if self.settings.use_offload and self.settings.batch_size:
+            bound = await self._per_loop.get()
+            assert bound.offload is not None
+            await bound.offload.scored()
+
+    def render_canary(self, canary: Canary) -> list[Message]:
+        """The prompt that asks about a canary."""
+        reference = canary.answer if self._template.shows_reference else ""
+        return self._template.messages(self._neutraliser, canary.problem, canary.solution, reference, "")
+
     async def aclose(self) -> None:
         """Close this event loop's connections now rather than when the loop ends."""
         await self._per_loop.aclose()
@@ -115,7 +137,15 @@ class Judge:
     def _open(self) -> _LoopBound:
         from genrm.client import open_client  # httpx and aiohttp: 0.3 s that a mere import of genrm need not pay
 
-        return _LoopBound(open_client(self.settings), anyio.CapacityLimiter(self.settings.max_workers))
+        workers = anyio.CapacityLimiter(self.settings.max_workers)
+        return _LoopBound(open_client(self.settings), workers, self._open_offload())
+
+    def _open_offload(self) -> Offload | None:
+        if not self.settings.use_offload:
+            return None
+        from genrm.offload.gateway import open_offload
+
+        return open_offload(self.settings, self.render_canary)
 
     async def _ask_as_worker(self, bound: _LoopBound, messages: Callable[[str], list[Message]]) -> Judgement:
         # The worker is kept for the pauses, too: a server in trouble is not also given the samples that wait.
@@ -123,12 +153,14 @@ class Judge:
             start = time.monotonic()
             asking = _Asking()
             try:
-                with anyio.fail_after(self.settings.sample_timeout):
-                    verdict = await self._ask_until_verdict(bound.client, messages, asking)
+                async with bound.awake():
+                    with anyio.fail_after(self.settings.sample_timeout):
+                        verdict = await self._ask_until_verdict(bound, messages, asking)
             except TimeoutError:
                 verdict = Verdict(None, Reason.TIMEOUT)
                 asking.failure = self._overtime(asking)
             except JudgeError as error:
+                asking.failure = error  # it may not have come to a request: the judge did not wake
                 verdict = Verdict(None, _reason_of(error))
             if verdict.value is None:
                 self._log_no_verdict(verdict.reason, asking)
@@ -142,7 +174,7 @@ class Judge:
             )
 
     async def _ask_until_verdict(
-        self, client: ChatClient, messages: Callable[[str], list[Message]], asking: _Asking
+        self, bound: _LoopBound, messages: Callable[[str], list[Message]], asking: _Asking
     ) -> Verdict:
         retrying = AsyncRetrying(
             stop=stop_after(self.settings.max_retries),
@@ -151,7 +183,23 @@ class Judge:
             retry_error_callback=_last_outcome,
             sleep=anyio.sleep,
         )
-        return await retrying(self._ask_once, client, messages, asking)
+        return await retrying(self._ask_awake, bound, messages, asking)
+
+    async def _ask_awake(self, bound: _LoopBound, messages: Callable[[str], list[Message]], asking: _Asking) -> Verdict:
+        """Ask once; again, as the same attempt, where the judge was asleep or gone meanwhile and is back."""
+        if bound.offload is None:
+            return await self._ask_once(bound.client, messages, asking)
+        while True:
+            wakes = bound.offload.wakes
+            try:
+                verdict = await self._ask_once(bound.client, messages, asking)
+            except JudgeError as error:
+                if not error.retryable or not await bound.offload.restored(wakes):
+                    raise
+            else:
+                if verdict.reason not in CUT_SHORT or not await bound.offload.restored(wakes):
+                    return verdict
+            asking.attempts -= 1
 
     async def _ask_once(self, client: ChatClient, messages: Callable[[str], list[Message]], asking: _Asking) -> Verdict:
         asking.attempts += 1

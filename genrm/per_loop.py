@@ -7,9 +7,11 @@ manager and notebooks start others, so whatever is bound to a loop is kept by lo
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
-from collections.abc import AsyncGenerator, Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any, Generic, Protocol, TypeVar
 
 
 class Closeable(Protocol):
@@ -33,7 +35,7 @@ class PerLoop(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._held: dict[asyncio.AbstractEventLoop, tuple[T, AsyncGenerator[None, None]]] = {}
+        self._held: dict[asyncio.AbstractEventLoop, tuple[T, AsyncGenerator[None, bool]]] = {}
         self._lock = threading.Lock()
 
     async def get(self) -> T:
@@ -55,13 +57,37 @@ class PerLoop(Generic[T]):
         """Close this loop's thing now; the next `get` makes a new one."""
         held = self._held.get(asyncio.get_running_loop())
         if held is not None:
-            await held[1].aclose()
+            with suppress(StopAsyncIteration):
+                await held[1].asend(True)
 
-    async def _guard(self, loop: asyncio.AbstractEventLoop, thing: T) -> AsyncGenerator[None, None]:
-        """Held open for as long as the loop lives; closing it closes the thing."""
+    async def _guard(self, loop: asyncio.AbstractEventLoop, thing: T) -> AsyncGenerator[None, bool]:
+        """Held open for as long as the loop lives; closing it, or sending True, closes the thing."""
+        loop_lives = False
         try:
-            yield
+            loop_lives = yield
         finally:
             with self._lock:
                 self._held.pop(loop, None)
-            await thing.aclose()
+            with nullcontext() if loop_lives else _late_generators(loop):
+                await thing.aclose()
+
+
+_known_hooks: dict[asyncio.AbstractEventLoop, list[Any]] = {}
+"""Of loops in which something is being closed: what was called for each new async generator, and how many there are."""
+
+
+@contextmanager
+def _late_generators(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Async generators may begin here: httpx needs some for each request, and a loop that is shutting them down warns
+    of each new one. They end before this does, so that nobody needs to know of them.
+    """
+    known = _known_hooks.setdefault(loop, [sys.get_asyncgen_hooks().firstiter, 0])
+    known[1] += 1
+    sys.set_asyncgen_hooks(firstiter=None)
+    try:
+        yield
+    finally:
+        known[1] -= 1
+        if not known[1]:
+            sys.set_asyncgen_hooks(firstiter=known[0])
+            del _known_hooks[loop]

@@ -13,7 +13,7 @@ from genrm.verdicts import Reason, Verdict
 
 LONGEST_PAUSE = 60.0
 # These replies were cut short by the server, which may be going to sleep: it is given time.
-_WORTH_A_PAUSE = frozenset({Reason.ABORTED, Reason.UNFINISHED})
+CUT_SHORT = frozenset({Reason.ABORTED, Reason.UNFINISHED})
 
 
 def stop_after(attempts: int) -> stop_base:
@@ -47,7 +47,7 @@ class wait_as_asked(wait_base):  # noqa: N801 - named as tenacity names its poli
 
     def __call__(self, state: RetryCallState) -> float:
         error = _error_of(state)
-        if error is None and _verdict_of(state).reason not in _WORTH_A_PAUSE:
+        if error is None and _verdict_of(state).reason not in CUT_SHORT:
             return 0.0
         asked_for = error.retry_after if isinstance(error, JudgeError) else None
         if asked_for is not None:

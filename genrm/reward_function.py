@@ -19,7 +19,7 @@ from typing import Any
 import anyio
 from anyio.from_thread import start_blocking_portal
 
-from genrm.errors import SampleError
+from genrm.errors import SampleError, SettingsError
 from genrm.judge import Judge
 from genrm.prompts import load_template
 from genrm.rewards import Record, reward_by_judge, reward_by_rule
@@ -56,9 +56,20 @@ async def compute_score(
         SettingsError, TemplateError: a setting is wrong.
         SampleError: there is no problem to judge the solution by.
         NoVerdictError: the judge gave no verdict, and GENRM_ON_NO_VERDICT=raise.
+        OffloadError: with USE_OFFLOAD, the judge cannot be woken, or is awake and answers garbage.
     """
     judge = _judge_for(kwargs, reward_router_address, reward_model_tokenizer)
-    sample = Sample.from_verl(data_source, solution_str, ground_truth, extra_info)
+    counts = True
+    try:
+        sample = Sample.from_verl(data_source, solution_str, ground_truth, extra_info)
+        counts = not sample.is_validation
+        return await _score(judge, sample)
+    finally:
+        if counts:
+            await judge.scored()  # whatever became of it: the batch has one less to come
+
+
+async def _score(judge: Judge, sample: Sample) -> Record:
     if sample.is_validation and judge.settings.validation == "rule":
         return await reward_by_rule(sample)
     return await reward_by_judge(sample, await judge.judge(sample), judge.settings)
@@ -130,8 +141,15 @@ def _judge_for(kwargs: dict[str, Any], router_address: str | None, tokenizer: An
         overrides = overrides_in(kwargs)
         if router_address:
             overrides["base_url"] = router_address
+        settings = Settings.load(**overrides)
+        if router_address and settings.use_offload:
+            raise SettingsError(
+                "GENRM_USE_OFFLOAD was true, but verl serves this judge itself (reward.reward_model) and lets it sleep "
+                "itself; set it to false"
+            )
         special_tokens = getattr(tokenizer, "all_special_tokens", None) or ()
-        _judges[key] = Judge(Settings.load(**overrides), special_tokens), tokenizer
+        # Another thread may have been quicker: one judge for all, so that each loop is one user of its memory.
+        _judges.setdefault(key, (Judge(settings, special_tokens), tokenizer))
     return _judges[key][0]
 
 

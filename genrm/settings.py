@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from genrm.errors import SettingsError
@@ -58,10 +58,22 @@ def _key(value: Any) -> Any:
     return text
 
 
-def _not_yet(value: bool) -> bool:
-    if value:
-        raise ValueError("offload is not built yet: no version of genrm lets the judge sleep")
+def _offload(value: bool, info: ValidationInfo) -> bool:
+    if value and info.data.get("server_backend") == "openai":
+        raise ValueError("an external API has no memory that could be given back")
     return value
+
+
+def _level(value: int, info: ValidationInfo) -> int:
+    if value == 2 and not info.data.get("reload_weights"):
+        raise ValueError("at level 2 the weights are lost: it needs GENRM_RELOAD_WEIGHTS=1, too")
+    return value
+
+
+def _canary(value: Any) -> Any:
+    """on and off also as YAML and the shell spell them."""
+    word = str(value).strip().lower()
+    return {"true": "on", "1": "on", "false": "off", "0": "off"}.get(word, word if word in ("on", "off") else value)
 
 
 def _lower(value: Any) -> Any:
@@ -124,10 +136,77 @@ class Settings(BaseSettings):
         description="What serves the judge. openai is an external API: the environment's proxies are used.",
         json_schema_extra=_allowed("vllm, sglang or openai"),
     )
-    use_offload: Annotated[bool, AfterValidator(_not_yet)] = Field(
+    use_offload: Annotated[bool, AfterValidator(_offload)] = Field(
         False,
-        description="Let the judge sleep while training needs the GPU (not built yet, so refused).",
-        json_schema_extra=_allowed("false"),
+        description="Let the judge sleep while training needs the GPU.",
+        json_schema_extra=_allowed("true or false; false for the openai backend"),
+    )
+    batch_size: int = Field(
+        0,
+        ge=0,
+        description="The judge sleeps with the last of so many training samples, before its reward is returned; "
+        "0: only by IDLE_LINGER.",
+        json_schema_extra=_allowed("a whole number: samples of a step (prompts times rollouts), or 0"),
+    )
+    idle_linger: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds without a sample after which the judge sleeps; unset: 5, and 60 where BATCH_SIZE is set.",
+        json_schema_extra=_allowed("seconds from 0"),
+    )
+    reload_weights: bool = Field(
+        False,
+        description="Whether the judge's server may be told to load its weights again.",
+        json_schema_extra=_allowed("true or false"),
+    )
+    sleep_level: Annotated[int, AfterValidator(_level)] = Field(
+        1,
+        ge=1,
+        le=2,
+        description="How deep vLLM sleeps: 1 keeps the weights in the host's memory, 2 drops them.",
+        json_schema_extra=_allowed("1, or 2 where RELOAD_WEIGHTS is true"),
+    )
+    wake_timeout: float = Field(
+        300.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that a sample waits for the judge to wake up.",
+        json_schema_extra=_allowed("seconds above 0"),
+    )
+    sleep_timeout: float = Field(
+        180.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that a batch's last sample waits for the judge to sleep.",
+        json_schema_extra=_allowed("seconds above 0"),
+    )
+    drain_timeout: float = Field(
+        60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that requests of others have to finish before the judge sleeps.",
+        json_schema_extra=_allowed("seconds above 0"),
+    )
+    canary: Annotated[str, BeforeValidator(_canary)] = Field(
+        "on",
+        description="What a judge that woke up is asked, to see that it knows what it knew: on, off, or a file.",
+        json_schema_extra=_allowed("on, off, or a JSON-lines file with problem, solution and label"),
+    )
+    offload_ledger: Annotated[Literal["auto", "file", "ray"], BeforeValidator(_lower)] = Field(
+        "auto",
+        description="Where processes agree who needs the judge awake. auto: ray in a Ray cluster, else file.",
+        json_schema_extra=_allowed("auto, file or ray"),
+    )
+    offload_dir: str = Field(
+        "",
+        description="The folder of that file, on a local disk; empty for one in the system's temporary folder.",
+        json_schema_extra=_allowed("a path"),
+    )
+    admin_api_key: Annotated[SecretStr, BeforeValidator(_key)] = Field(
+        SecretStr("EMPTY"),
+        description="SGLang's --admin-api-key, for putting it to sleep; EMPTY: API_KEY serves.",
+        json_schema_extra=_allowed("printable ASCII"),
     )
     max_retries: int = Field(
         3,
@@ -227,7 +306,7 @@ def _explain(detail: Any, given: Mapping[str, Any]) -> str:
     field = Settings.model_fields.get(name)
     if field is None:
         return unknown(name)
-    was = "(hidden)" if name == "api_key" else _CREDENTIALS.sub("//***@", repr(given.get(name)))
+    was = "(hidden)" if name.endswith("api_key") else _CREDENTIALS.sub("//***@", repr(given.get(name)))
     extra = field.json_schema_extra
     allowed = extra["allowed"] if isinstance(extra, dict) else ""
     why = f" ({detail['ctx']['error']})" if detail["type"] == "value_error" else ""

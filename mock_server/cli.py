@@ -112,6 +112,9 @@ def serve(
     tokens_per_second: Annotated[
         float | None, typer.Option(min=0.001, help="Speed of each generation; without it answers come at once.")
     ] = None,
+    journal: Annotated[
+        Path | None, typer.Option(metavar="FILE.jsonl", help="Append each request and its answer, a JSON line each.")
+    ] = None,
     control: Annotated[
         bool, typer.Option("--control/--no-control", help="The control API under /_mock: state, journal, faults.")
     ] = True,
@@ -140,6 +143,7 @@ def serve(
         enable_cache_report=enable_cache_report,
         dev_mode=dev_mode,
         request_id_headers=enable_request_id_headers,
+        journal_file=journal,
         control=control,
         profile=profile,
         gpu_semantics=gpu_semantics,
@@ -149,6 +153,8 @@ def serve(
     )
     try:
         mock = Mock(config)
+    except OSError as error:
+        _fail(f"cannot write the journal: {error}", code=1)
     except ScenarioError as error:
         _fail(f"wrong scenario:\n{error}", code=2)
     except ValueError as error:

@@ -27,6 +27,8 @@ class ServerConfig:
     dev_mode: bool = True
     """What VLLM_SERVER_DEV_MODE=1 does: without it /sleep and its like are 404."""
     request_id_headers: bool = False
+    journal_file: str | Path | None = None
+    """Where each exchange is appended when it has ended, as a line of JSON."""
     control: bool = True
     """Whether the control API answers under /_mock."""
     profile: str = DEFAULT_PROFILE

@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import orjson
 
 from mock_server.engine.machine import Snapshot
 from mock_server.judge.answers import Answer
@@ -76,11 +79,16 @@ class Exchange:
 
 
 class Journal:
-    """The latest exchanges, at most `size` of them; and how many there were in all."""
+    """The latest exchanges, at most `size` of them; and how many there were in all.
 
-    def __init__(self, size: int = 10_000) -> None:
+    With a `path`, each is also appended to that file when it has ended, as a line of JSON: it outlives the server.
+    """
+
+    def __init__(self, size: int = 10_000, path: Path | None = None) -> None:
         self._exchanges: deque[Exchange] = deque(maxlen=size)
         self._count = 0
+        # Unbuffered: what has ended is in the file, even if the server is killed.
+        self._file = path.open("ab", buffering=0) if path else None
 
     def add(self, exchange: Exchange) -> None:
         """Keep an exchange, to be filled in as it goes on."""
@@ -88,6 +96,12 @@ class Journal:
         exchange.number = self._count
         exchange.arrived = time.time()
         self._exchanges.append(exchange)
+
+    def end(self, exchange: Exchange, seconds: float) -> None:
+        """An exchange has ended, after so many seconds."""
+        exchange.seconds = seconds
+        if self._file and exchange.number:
+            self._file.write(orjson.dumps(exchange.as_json()) + b"\n")
 
     def clear(self, scope: str | None = None) -> None:
         """Forget: one scope, or all (None). Numbers go on."""

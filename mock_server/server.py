@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -37,7 +38,7 @@ class Mock:
     """One mock server without its socket: engine, scripts, journal and the ASGI app over them.
 
     Raises ScenarioError when the scenario is wrong, ValueError for a profile that is not there or a GPU that is too
-    small.
+    small, OSError for a journal file that cannot be written.
     """
 
     def __init__(self, config: ServerConfig) -> None:
@@ -46,7 +47,7 @@ class Mock:
         self.engine = self.face.engine
         self.last_words_s = self.face.last_words_s
         self.scripts = Scripts(config.scenario, config.seed)
-        self.journal = Journal()
+        self.journal = Journal(path=Path(config.journal_file) if config.journal_file else None)
         self.on_death: Callable[[float | None], None] | None = None
         """What a server does whose engine has died: it stops listening, for so many seconds or for good (None)."""
         self.app = self._app()

@@ -53,7 +53,7 @@ class Stage:
             else:
                 await self.app(scope, receive, _noting(send, exchange))
         finally:
-            exchange.seconds = time.perf_counter() - started
+            self.journal.end(exchange, time.perf_counter() - started)
 
     def _opened(self, scope: Scope) -> tuple[Exchange, Script]:
         name = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"x-mock-scope"), "")

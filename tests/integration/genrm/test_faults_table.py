@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 
-from genrm import Reason
+from genrm import NoVerdictError, OffloadError, Reason
+from genrm.offload import ledger, servers, vllm
 from genrm.reward_function import compute_score
 from mock_server import MockServer
 from mock_server.faults.schema import KINDS
@@ -134,3 +136,88 @@ def test_the_docs_say_the_same() -> None:
 def test_every_kind_is_in_the_table(mock_server_factory: Callable[..., MockServer]) -> None:
     named = {re.split(r"[ ,]", name)[0] for name in FAULTS}
     assert named == set(KINDS)
+
+
+# --- faults on the endpoints that the judge is put to sleep and woken by ---
+
+CONTROL_FAULTS: dict[str, Any] = {
+    "status 500": {"status": 500},
+    "hang": "hang",
+    "reset": "reset",
+    "close": "close",
+    "latency": {"latency": 0.05},
+    "invalid_json": "invalid_json",
+    "engine_death": {"engine_death": {"restart_after_s": 0.1}},
+}
+ENDPOINTS = ("/is_sleeping", "/version", "/wake_up", "/sleep")
+FINE, AWAKE, VERDICT = "verdict, asleep", "verdict, awake", "verdict"
+TIMEOUT, REFUSED = "no verdict: timeout", "OffloadRefused"
+
+
+def expected(endpoint: str, fault: str, once: bool) -> str:
+    """What becomes of a batch of one sample, and of the judge after it."""
+    if (endpoint, fault) == ("/version", "invalid_json"):
+        return REFUSED
+    if (endpoint, fault) == ("/sleep", "engine_death"):
+        return VERDICT  # whether it is gone, awake or asleep by then is a matter of moments
+    harmless = fault == "latency" or (fault == "invalid_json" and endpoint in ("/wake_up", "/sleep"))
+    # Of a server that dies with each /wake_up the next one is awake from the start.
+    if once or harmless or (endpoint, fault) == ("/wake_up", "engine_death"):
+        return FINE
+    return AWAKE if endpoint == "/sleep" else TIMEOUT
+
+
+async def outcome_of(server: MockServer, folder: Path, outcome: str) -> str:
+    """Score a batch of one sample, whose judge sleeps; it gets time where it needs it."""
+    settings: dict[str, Any] = {
+        "BASE_URL": server.base_url,
+        "USE_OFFLOAD": True,
+        "OFFLOAD_DIR": str(folder),
+        "OFFLOAD_LEDGER": "file",
+        "CANARY": "off",
+        "BATCH_SIZE": 1,
+        "WAKE_TIMEOUT": 0.4 if outcome == TIMEOUT else 60,
+        "SLEEP_TIMEOUT": 60 if outcome == FINE else 0.4,
+        "DRAIN_TIMEOUT": 0.2,
+        "ON_NO_VERDICT": "raise",
+    }
+    try:
+        await asyncio.wait_for(compute_score("mine", RIGHT, "4", INFO, **settings), 120)
+    except NoVerdictError as error:
+        return f"no verdict: {error.reason}"
+    except OffloadError as error:
+        return type(error).__name__
+    return VERDICT if outcome == VERDICT else FINE if server.engine.asleep else AWAKE
+
+
+@pytest.mark.parametrize("once", [True, False], ids=["the first call", "every call"])
+@pytest.mark.parametrize("fault", CONTROL_FAULTS)
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_a_control_endpoint_meets_the_fault(
+    mock_server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str, fault: str, once: bool
+) -> None:
+    monkeypatch.setattr(ledger, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(servers, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(vllm, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(servers.Control.call, "__defaults__", (0.5 if fault == "hang" else 30.0, None))
+    httpx.post(mock_server.base_url + "/sleep")
+    outcome = expected(endpoint, fault, once)
+    times = {"times": 1} if once else {}
+    with mock_server.faults({"match": {"path": endpoint}, "fault": CONTROL_FAULTS[fault], **times}):
+        assert asyncio.run(outcome_of(mock_server, tmp_path, outcome)) == outcome
+
+
+def test_the_docs_say_the_same_of_control_endpoints() -> None:
+    lines = [line for line in DOCS.read_text("utf-8").splitlines() if line.startswith("| `/")]
+    told = {}
+    for line in lines:
+        endpoints, faults, first, every, _why = (cell.strip() for cell in line.strip("|").split("|"))
+        for endpoint in re.findall(r"`([^`]+)`", endpoints):
+            for fault in re.findall(r"`([^`]+)`( 500)?", faults):
+                assert (endpoint, "".join(fault)) not in told
+                told[endpoint, "".join(fault)] = (first.replace("`", ""), every.replace("`", ""))
+    assert told == {
+        (endpoint, fault): (expected(endpoint, fault, True), expected(endpoint, fault, False))
+        for endpoint in ENDPOINTS
+        for fault in CONTROL_FAULTS
+    }
