@@ -57,8 +57,7 @@ def test_base_urls_have_one_form(value: object, urls: tuple[str, ...]) -> None:
         ("BASE_URL", "", "http(s) URLs"),
         ("BASE_URL", "http://a:port", "http(s) URLs"),
         ("SERVER_BACKEND", "tgi", "vllm, sglang or openai"),
-        ("USE_OFFLOAD", "1", "not built yet"),
-        ("USE_OFFLOAD", "perhaps", "allowed: false"),
+        ("USE_OFFLOAD", "perhaps", "allowed: true or false"),
         ("VALIDATION", "none", "rule or judge"),
         ("ON_NO_VERDICT", "inf", "rule, zero, nan, raise or a number"),
         ("ON_NO_VERDICT", "half", "rule, zero, nan, raise or a number"),
@@ -152,7 +151,7 @@ def test_unknown_variables_are_warned_of(monkeypatch: pytest.MonkeyPatch, caplog
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("GENRM_MAX_RETRIES", "x"), ("GENRM_PROMPT_TEMPLATE", "no such file"), ("GENRM_USE_OFFLOAD", "1")],
+    [("GENRM_MAX_RETRIES", "x"), ("GENRM_PROMPT_TEMPLATE", "no such file"), ("GENRM_SLEEP_LEVEL", "2")],
 )
 def test_a_wrong_environment_fails_when_the_reward_function_is_loaded(name: str, value: str) -> None:
     run = subprocess.run(
