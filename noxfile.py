@@ -139,8 +139,9 @@ def requirements(group: str) -> list[str]:
 @nox.session(default=False)
 def chaos(session: nox.Session) -> None:
     """The offload's drill: workers and servers are killed, nothing is lost. `-- --seeds 20`, `-- --help`."""
-    session.install(".")
-    session.run("python", "-m", "chaos", *session.posargs, env={"PYTHONPATH": "tests"})
+    session.install(".[sglang]")
+    path = os.pathsep.join(["tests", "tests/support"])
+    session.run("python", "-m", "chaos", *session.posargs, env={"PYTHONPATH": path})
 
 
 @nox.session(default=False)

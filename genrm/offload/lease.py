@@ -83,7 +83,7 @@ class Offload:
         self._warden: asyncio.Task[None] | None = None
         self._transition: asyncio.Task[None] | None = None
         self._failure: tuple[Duty, Exception] | None = None
-        """Of the last transition, if it was to wake the judge."""
+        """Of the last transition."""
         self._said = ""
 
     def awake(self) -> Lease:
@@ -290,11 +290,11 @@ class Offload:
 
     async def _compare(self, answer: Answer) -> None:
         """A stranger may have put the judge to sleep, so that our requests hang; or it was restarted, and is awake."""
-        expected = {Phase.AWAKE: Seen.ASLEEP, Phase.ASLEEP: Seen.AWAKE}.get(answer.phase)
-        if expected is None or (answer.phase is Phase.AWAKE and not self._ledger.leases):
+        unexpected = {Phase.AWAKE: Seen.ASLEEP, Phase.ASLEEP: Seen.AWAKE}.get(answer.phase)
+        if unexpected is None or (answer.phase is Phase.AWAKE and not self._ledger.leases):
             return
-        seen = await (await self._gateway.servers()).look()
-        if seen is expected:
+        seen = await (await self._gateway.servers()).look(to_sleep=answer.phase is Phase.ASLEEP)
+        if seen is unexpected:
             logger.warning("the judge is %s, and nobody who uses it with genrm has done that", seen.value)
             await self._ledger.send("distrust", seen is Seen.AWAKE)
 

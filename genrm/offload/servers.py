@@ -116,10 +116,16 @@ class Servers:
         self._servers = servers
         self._check = check
 
-    async def look(self) -> Seen:
-        """The first of: one is gone, one is asleep, all are awake."""
+    async def look(self, to_sleep: bool = False) -> Seen:
+        """What one of them is seen to be that should not, else what all are.
+
+        Args:
+            to_sleep: whether they should be asleep, so that the first of AWAKE, GONE, ASLEEP is told; else they should
+                be awake, and it is the first of GONE, ASLEEP, AWAKE.
+        """
         seen = (await self.look_at_each()).values()
-        return next((state for state in (Seen.GONE, Seen.ASLEEP) if state in seen), Seen.AWAKE)
+        order = (Seen.AWAKE, Seen.GONE, Seen.ASLEEP) if to_sleep else (Seen.GONE, Seen.ASLEEP, Seen.AWAKE)
+        return next(state for state in order if state in seen)
 
     async def look_at_each(self) -> dict[str, Seen]:
         """What each is now, by its URL."""

@@ -1,23 +1,35 @@
 """How SGLang sleeps and wakes (0.5.23): pause -> idle -> release -> resume -> continue.
 
-Nothing in the server guards the order: it dies of a release while a request runs, and of a resume of what is not
-released; it does not say what is released either. But to release twice does no harm, so before anything is resumed all
-of it is released, whoever may have done so before.
+Nothing in the server guards the order. It dies of a release while a request runs, of a resume of what is not released,
+and with a memory saver of a second release (torch_memory_saver, csrc/core.cpp); and it does not say what is released.
+So each step is first noted in the server itself, at the end of its `weight_version`, where it stays when the process
+that took the step is killed, and goes with a server that is restarted. A step that was noted is taken for done: the
+call goes out within a moment of the note, and the server finishes it whoever waits for it.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 import httpx
 
-from genrm.errors import JudgeError, JudgeOverloaded, OffloadError, OffloadRefused
+from genrm.errors import JudgeError, JudgeOverloaded, JudgeUnreachable, OffloadError, OffloadRefused
 from genrm.offload.servers import Control, Seen, until
 
 NOT_SAVING = (
     "{url} was started without {flag}: {what}. Start SGLang with --enable-memory-saver --enable-weights-cpu-backup, or "
     "set GENRM_USE_OFFLOAD=0"
 )
+_SEPARATOR = "+genrm-"
+
+
+class _Step(str, enum.Enum):
+    """The last step that was begun, as it is noted."""
+
+    NONE = ""
+    RELEASE = "released"
+    RESUME = "resumed"
 
 
 class SglangServer:
@@ -45,18 +57,31 @@ class SglangServer:
 
     async def sleep(self) -> None:
         """As `Server.sleep`."""
-        await self._refuse_without_saver()
-        await self._release()
+        version, step = await self._examine()
+        await self._post("/pause_generation", {"mode": "abort"})
+        if step is _Step.RELEASE:
+            return
+        # It empties its cache only when nothing runs: the one sign of that which can be asked for.
+        await until(self._is_idle, self._drain_seconds, "did not become idle", self.url)
+        await self._note(version, _Step.RELEASE)
+        await self._post("/release_memory_occupation", {})
 
-    async def wake(self, finish_sleep: bool) -> None:
+    async def wake(self, finish_sleep: bool) -> None:  # noqa: ARG002 - what is under way is noted
         """As `Server.wake`. Waits for a server that is gone until it is cancelled."""
         await until(self._is_there, float("inf"), "", self.url)
-        await self._refuse_without_saver()
-        if await self.look() is Seen.AWAKE and not finish_sleep:
-            return  # nothing of it is released, unless a stranger continued it
-        await self._release()
-        await self._post("/resume_memory_occupation", {})
-        await self._post("/continue_generation", {})
+        version, step = await self._examine()
+        if step is _Step.RELEASE:
+            # It may have been continued by a stranger, and what came then has killed it or waits.
+            await self._post("/pause_generation", {"mode": "abort"})
+            await self._note(version, _Step.RESUME)
+            await self._post("/resume_memory_occupation", {})
+        if step is not _Step.NONE:
+            await self._note(version, _Step.NONE)
+        if await self.look() is not Seen.AWAKE:
+            await self._post("/continue_generation", {})
+        if await self.look() is not Seen.AWAKE:
+            # A check of its health that failed while it was paused keeps it unready until one succeeds.
+            await self._control.call("GET", "/health", self._drain_seconds)
         await until(self._is_awake, self._drain_seconds, "was told to continue and did not", self.url)
 
     async def reload(self) -> None:
@@ -66,13 +91,8 @@ class SglangServer:
             raise OffloadError(f"{self.url} does not say at /model_info where its weights are: they cannot be loaded")
         await self._post("/update_weights_from_disk", {"model_path": info["model_path"]}, 600.0)
 
-    async def _release(self) -> None:
-        await self._post("/pause_generation", {"mode": "abort"})
-        # It empties its cache only when nothing runs: the one sign of that which can be asked for.
-        await until(self._is_idle, self._drain_seconds, "did not become idle", self.url)
-        await self._post("/release_memory_occupation", {})
-
-    async def _refuse_without_saver(self) -> None:
+    async def _examine(self) -> tuple[str, _Step]:
+        """The version of its weights and the step that is noted. Raises OffloadRefused where it cannot sleep."""
         info = _object_in(await self._control.call("GET", "/server_info"))
         if not info:
             raise OffloadRefused(f"{self.url} does not say how it was started at /server_info: is it SGLang?")
@@ -82,6 +102,12 @@ class SglangServer:
         ):
             if not info.get(key):
                 raise OffloadRefused(NOT_SAVING.format(url=self.url, flag="--" + key.replace("_", "-"), what=what))
+        version, _, noted = str(info.get("weight_version", "default")).partition(_SEPARATOR)
+        return version, _Step(noted)
+
+    async def _note(self, version: str, step: _Step) -> None:
+        noted = version + (_SEPARATOR + step.value if step.value else "")
+        await self._post("/update_weight_version", {"new_version": noted, "abort_all_requests": False})
 
     async def _post(self, path: str, body: dict[str, Any], seconds: float = 60.0) -> None:
         response = await self._control.call("POST", path, seconds, json=body)
@@ -94,7 +120,10 @@ class SglangServer:
         return await self.look() is not Seen.GONE
 
     async def _is_awake(self) -> bool:
-        return await self.look() is Seen.AWAKE
+        seen = await self.look()
+        if seen is Seen.GONE:
+            raise JudgeUnreachable(self.url, "it was to be awake, and is gone")
+        return seen is Seen.AWAKE
 
     async def _is_idle(self) -> bool:
         return (await self._control.call("POST", "/flush_cache")).status_code == 200
@@ -105,7 +134,7 @@ async def workers_behind(control: Control) -> list[str]:
 
     Raises:
         JudgeError: it does not answer.
-        OffloadRefused: it is a router that has no workers.
+        OffloadError: it is a router that has no workers.
     """
     response = await control.call("GET", "/workers")
     if response.status_code == 404:
@@ -120,7 +149,7 @@ async def workers_behind(control: Control) -> list[str]:
 
 
 def _object_in(response: httpx.Response) -> dict[str, Any]:
-    """The JSON object in an answer; an empty one where there is none. Raises JudgeOverloaded for a 5xx: it may pass."""
+    """The JSON object in an answer; empty where there is none. Raises JudgeOverloaded for a 5xx, which may pass."""
     if response.status_code >= 500:
         raise JudgeOverloaded(str(response.url), f"HTTP {response.status_code}", status=response.status_code)
     try:

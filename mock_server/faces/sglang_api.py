@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from mock_server.config import ServerConfig
 from mock_server.engine.sglang import PauseMode, SglangEngine
+from mock_server.engine.sglang_memory import Loaded
 from mock_server.errors import SchedulerCrash
 from mock_server.faces.face import Kill
 from mock_server.faces.sglang_completions import gone
@@ -211,6 +212,20 @@ class SglangApi:
             message += f" Weight version updated to {version}."
         content = {"success": success, "message": message, "num_paused_requests": 0}
         return wire.body(content, 200 if success else 400)
+
+    async def update_weight_version(self, request: Request) -> Response:
+        """POST /update_weight_version {"new_version": ...}: a name, and nothing else. From source, not recorded."""
+        fields = await _fields(request, "UpdateWeightVersionReqInput")
+        version, aborts = fields.string("new_version"), fields.boolean("abort_all_requests", default=True)
+        if "new_version" not in fields.values:
+            fields.missing("new_version")
+        not_null(fields, "string", ["new_version"])
+        fields.check()
+        if aborts:
+            self.engine.abort()
+        self.engine.memory.loaded = Loaded(self.engine.memory.loaded.model, version or "")
+        message = f"Weight version updated to {version}"
+        return wire.body({"success": True, "message": message, "new_version": version})
 
     async def _die(self, request: Request) -> Response:
         self.kill(EngineDeath())

@@ -118,6 +118,7 @@ class SglangFace:
             route("/release_memory_occupation", api.release, "GET", "POST"),
             route("/resume_memory_occupation", api.resume, "GET", "POST"),
             route("/update_weights_from_disk", api.update_weights_from_disk, "POST"),
+            route("/update_weight_version", api.update_weight_version, "POST"),
             route("/abort_request", api.abort_request, "POST"),
             route("/pause_generation", api.pause_generation, "POST"),
             route("/continue_generation", api.continue_generation, "POST"),

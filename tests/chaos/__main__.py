@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+import sglang_router_process
 from chaos.drill import Plan, Report, run
 from chaos.verdict import COMPLETIONS, faults_of
 
-PROFILES = ["vllm-0.32.0", "vllm-0.23.0", "vllm-0.16.0"]
+PROFILES = ["vllm-0.32.0", "vllm-0.23.0", "vllm-0.16.0", "sglang-0.5.23"]
 _LISTED = 20
 _COLUMNS = "profile seed samples asked workers\nkilled servers\nkilled parts\nwoken exact\nsleeps s faults"
 
@@ -33,6 +34,9 @@ def main() -> int:
     parser.add_argument("--batch-size", type=int, default=Plan.batch_size, help=f"samples ({Plan.batch_size})")
     given = parser.parse_args()
     console = Console()
+    if not sglang_router_process.INSTALLED and any(name.startswith("sglang") for name in given.profile):
+        console.print(f"SGLang is left out: {sglang_router_process.MISSING}")
+        given.profile = [name for name in given.profile if not name.startswith("sglang")]
     reports = asyncio.run(drills(given, console))
     console.print(table_of(reports))
     return int(any(map(faults_of, reports)))

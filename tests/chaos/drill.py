@@ -21,7 +21,8 @@ from typing import Any
 
 import anyio
 
-from chaos.processes import Judge, Worker
+from chaos.fleets import Fleet
+from chaos.processes import Worker
 
 BATCH_SECONDS = 120.0
 """A batch that takes longer hangs."""
@@ -29,7 +30,6 @@ SLEEP_SECONDS = 60.0
 """So long after a batch that was disturbed the judge must be asleep."""
 LINGER_SECONDS = 2.0
 """Longer than any pause within a batch, also on a loaded machine."""
-TOKENS_PER_SECOND = 4000.0
 TRAINER_GIB = 70.0
 """Of the mock's 80: it fits beside a judge that sleeps, and beside no part of one."""
 
@@ -64,7 +64,8 @@ class Report:
     late: list[int] = field(default_factory=list)
     """Those of them after which it was not."""
     seconds: float = 0.0
-    final: dict[str, Any] = field(default_factory=dict)
+    final: list[dict[str, Any]] = field(default_factory=list)
+    """What each server says of itself in the end."""
     journal: list[dict[str, Any]] = field(default_factory=list)
     exit_codes: list[int] = field(default_factory=list)
     hang: str = ""
@@ -104,26 +105,7 @@ class Drill:
         self.report = Report(plan)
         self._random = random.Random(plan.seed)
         self._folder = folder
-        self._journal = folder / "journal.jsonl"
-        flags = [
-            "--profile",
-            plan.profile,
-            "--gpu-semantics",
-            "--tokens-per-second",
-            str(TOKENS_PER_SECOND),
-            "--seed",
-            str(plan.seed),
-        ]
-        self._judge = Judge(flags, self._journal)
-        self._environment = {
-            "GENRM_BASE_URL": self._judge.url,
-            "GENRM_USE_OFFLOAD": "1",
-            "GENRM_BATCH_SIZE": str(plan.batch_size),
-            "GENRM_IDLE_LINGER": str(LINGER_SECONDS),
-            "GENRM_OFFLOAD_LEDGER": "file",
-            "GENRM_OFFLOAD_DIR": str(folder / "ledger"),
-            "GENRM_BASE_DELAY": "0.05",
-        }
+        self._fleet = Fleet(plan.profile, plan.seed, folder)
         self._workers: list[Worker] = []
         self._left = 0
         self._progress = asyncio.Event()
@@ -131,27 +113,40 @@ class Drill:
     async def run(self) -> Report:
         """All of it."""
         began = time.monotonic()
-        await self._judge.start()
+        await self._fleet.start()
         try:
             self._workers = [self._worker(number) for number in range(self.plan.processes)]
             await asyncio.gather(*(worker.start() for worker in self._workers))
             for batch in range(self.plan.batches):
                 await self._batch(batch)
                 self._on_batch()
-            self.report.final = (await self._judge.state() or {}).get("engine", {})
+            self.report.final = [(state or {}).get("engine", {}) for state in await self._fleet.states()]
             self.report.exit_codes = await asyncio.gather(*(worker.stop() for worker in self._workers))
         except TimeoutError:
             self.report.hang = await self._what_is_seen()
         finally:
             for worker in self._workers:
                 await worker.kill()
-            await self._judge.kill()
+            await self._fleet.stop()
         self.report.seconds = time.monotonic() - began
-        self.report.journal = read_lines(self._journal)
+        self.report.journal = self._journal()
         return self.report
 
     def _worker(self, number: int) -> Worker:
-        return Worker(self._environment, self._note, self._folder / f"worker-{number}.log")
+        environment = {
+            "GENRM_BASE_URL": self._fleet.url,
+            "GENRM_SERVER_BACKEND": "sglang" if self._fleet.is_sglang else "vllm",
+            "GENRM_USE_OFFLOAD": "1",
+            "GENRM_BATCH_SIZE": str(self.plan.batch_size),
+            "GENRM_IDLE_LINGER": str(LINGER_SECONDS),
+            "GENRM_OFFLOAD_LEDGER": "file",
+            "GENRM_OFFLOAD_DIR": str(self._folder / "ledger"),
+            "GENRM_BASE_DELAY": "0.05",
+        }
+        return Worker(environment, self._note, self._folder / f"worker-{number}.log")
+
+    def _journal(self) -> list[dict[str, Any]]:
+        return [entry for path in self._fleet.journals for entry in read_lines(path)]
 
     def _note(self, outcome: dict[str, Any]) -> None:
         self.report.outcomes.append(outcome)
@@ -166,8 +161,7 @@ class Drill:
         before = self.report.workers_killed + self.report.servers_killed
         # The stranger comes before the first sample, while the judge sleeps, and not when it has just been put to
         # sleep: what he wakes then stays awake, as no server tells of it.
-        if self._random.random() < self.plan.part_woken:
-            await self._wake_a_part()
+        await self._maybe_wake_a_part()
         for index, worker in enumerate(self._workers):
             await worker.give(samples[index :: len(self._workers)])
         with anyio.fail_after(BATCH_SECONDS):
@@ -184,14 +178,13 @@ class Drill:
         with anyio.fail_after(SLEEP_SECONDS):
             while not await self._train():
                 await anyio.sleep(0.02)
-        if self._random.random() < self.plan.part_woken:
-            await self._wake_a_part()  # while training has the memory: it does not fit
-        await self._judge.control("PUT", "/_mock/gpu", {"claims": {}})
+        await self._maybe_wake_a_part()  # while training has the memory: it does not fit
+        await self._fleet.claim(0)
 
     async def _what_is_seen(self) -> str:
         entries = [
             f"{entry['arrived']:.3f} {entry['path']}?{entry['query']} {entry['status']} {entry['state']}"
-            for entry in read_lines(self._journal)
+            for entry in self._journal()
             if entry["body"] is None
         ]
         logs = [path.read_text(encoding="utf-8")[-2000:] for path in sorted(self._folder.glob("worker-*.log"))]
@@ -199,13 +192,12 @@ class Drill:
         with closing(sqlite3.connect(next((self._folder / "ledger").iterdir()))) as ledger:
             kept = ledger.execute("SELECT state FROM ledger").fetchone()[0]
         return "\n".join(
-            [f"{self._left} samples left", str(await self._judge.state()), kept, *entries[-10:], *filter(None, logs)]
+            [f"{self._left} samples left", str(await self._fleet.states()), kept, *entries[-10:], *filter(None, logs)]
         )
 
     async def _train(self) -> bool:
         """Take the trainer's memory. False where it is not free: a training would be out of memory."""
-        gpu = await self._judge.control("PUT", "/_mock/gpu", {"claims": {"trainer": TRAINER_GIB}})
-        return bool(gpu and gpu.get("claims"))
+        return await self._fleet.claim(TRAINER_GIB)
 
     def _events(self) -> list[tuple[int, Any]]:
         """What will go wrong, each when so many samples are left; the next one last."""
@@ -229,14 +221,14 @@ class Drill:
         await self._workers[number].give(left)
 
     async def _kill_the_server(self) -> None:
-        await self._judge.kill()
         self.report.servers_killed += 1
-        await self._judge.start()
+        await self._fleet.kill_one(self._random)
 
-    async def _wake_a_part(self) -> None:
-        tag = self._random.choice(["weights", "kv_cache"])
-        self.report.parts_woken += 1
-        await self._judge.control("POST", f"/wake_up?tags={tag}")
+    async def _maybe_wake_a_part(self) -> None:
+        # SGLang dies when the rest is to be resumed then, whoever asks for it.
+        if self._random.random() < self.plan.part_woken and not self._fleet.is_sglang:
+            self.report.parts_woken += 1
+            await self._fleet.wake_a_part(self._random)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

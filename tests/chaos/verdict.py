@@ -18,7 +18,7 @@ def faults_of(report: Report) -> list[str]:
         *_of_rewards(report),
         *_of_requests(report),
         *(f"batch {number}: the judge was not asleep when the last reward was there" for number in report.late),
-        *([] if report.final.get("is_sleeping") else [f"not asleep at the end: {report.final}"]),
+        *(f"not asleep at the end: {final}" for final in report.final if not final.get("asleep")),
         *(f"a worker ended with code {code}" for code in report.exit_codes if code),
     ]
 

@@ -82,7 +82,7 @@ class FakeJudge:
         """As `genrm.offload.lease.Gateway.aclose`."""
         self.closed += 1
 
-    async def look(self) -> Seen:
+    async def look(self, to_sleep: bool = False) -> Seen:
         """As `Servers.look`."""
         self.looks += 1
         await self._pass("look")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -384,7 +385,7 @@ class TestSglang:
     FLAGS: Final = ("enable_memory_saver", "enable_weights_cpu_backup")
 
     async def test_a_server(self, examine: Examine) -> None:
-        with served(_sglang(dict.fromkeys(self.FLAGS, True))) as url:
+        with _sglang(dict.fromkeys(self.FLAGS, True)) as url:
             findings = await examine(url, server_backend="sglang", use_offload=True, canary="off")
         assert said(findings, Level.FAILED) == []
         words = said(findings, Level.OK)
@@ -393,21 +394,21 @@ class TestSglang:
         assert any(what.startswith("asleep after") for what in words)
 
     async def test_without_its_flags(self, examine: Examine) -> None:
-        with served(_sglang({"enable_memory_saver": True})) as url:
+        with _sglang({"enable_memory_saver": True}) as url:
             findings = await examine(url, server_backend="sglang", use_offload=True, canary="off")
         failure = the_failure(findings)
         assert "was started without --enable-weights-cpu-backup" in failure.what
         assert failure.fix.startswith("Start SGLang with --enable-memory-saver")
 
     async def test_behind_a_router(self, examine: Examine) -> None:
-        with served(_sglang(dict.fromkeys(self.FLAGS, True))) as worker, served(_router(worker)) as url:
+        with _sglang(dict.fromkeys(self.FLAGS, True)) as worker, served(_router(worker)) as url:
             findings = await examine(url, server_backend="sglang", use_offload=True, canary="off")
         assert said(findings, Level.FAILED) == []
         assert "SGLang router" in said(findings, Level.OK)
         assert f"--enable-memory-saver is on at {worker}" in said(findings, Level.OK)
 
     async def test_a_wrong_key(self, examine: Examine) -> None:
-        with served(_sglang({}, api_key="sk-1")) as url:
+        with _sglang({}, api_key="sk-1") as url:
             assert the_failure(await examine(url, server_backend="sglang", api_key="sk-2")).what == (
                 "the server does not take GENRM_API_KEY"
             )
@@ -415,7 +416,7 @@ class TestSglang:
     @pytest.mark.parametrize("admin", ["sk-admin", "EMPTY"])
     async def test_two_keys(self, examine: Examine, admin: str) -> None:
         flags = dict.fromkeys(self.FLAGS, True)
-        with served(_sglang(flags, api_key="sk-1", admin_key="sk-admin")) as url:
+        with _sglang(flags, api_key="sk-1", admin_key="sk-admin") as url:
             findings = await examine(
                 url, server_backend="sglang", use_offload=True, canary="off", api_key="sk-1", admin_api_key=admin
             )
@@ -452,45 +453,12 @@ def _vllm(*, version: str = "0.32.0", chat: str = "\\boxed{True}", config: Any =
     )
 
 
-def _sglang(flags: dict[str, bool], *, api_key: str = "", admin_key: str = "") -> Starlette:
-    """The endpoints of SGLang 0.5.23 that count here, with its two keys."""
-    paused = [False]
-
-    def guarded(key: str, answer: Callable[[], Response]) -> Callable[[Request], Response]:
-        def handle(request: Request) -> Response:
-            if key and request.headers.get("authorization") != f"Bearer {key}":
-                return JSONResponse({"error": "Unauthorized"}, 401)
-            return answer()
-
-        return handle
-
-    def pause(value: bool) -> Callable[[], Response]:
-        def answer() -> Response:
-            paused[0] = value
-            return JSONResponse({"status": "ok"})
-
-        return answer
-
-    admin = admin_key or api_key
-    info = {"version": "0.5.23", **flags}
-    return Starlette(
-        routes=[
-            Route("/ready", lambda _request: Response(status_code=503 if paused[0] else 200)),
-            Route("/server_info", guarded(api_key, lambda: JSONResponse(info))),
-            Route("/v1/models", guarded(api_key, lambda: JSONResponse(_models()))),
-            Route(
-                "/v1/chat/completions",
-                guarded(api_key, lambda: JSONResponse(_completion("\\boxed{True}"))),
-                methods=["POST"],
-            ),
-            Route("/pause_generation", guarded(admin, pause(True)), methods=["POST"]),
-            Route("/continue_generation", guarded(admin, pause(False)), methods=["POST"]),
-            Route("/flush_cache", guarded(admin, lambda: Response("ok")), methods=["POST"]),
-            Route("/release_memory_occupation", guarded(admin, lambda: JSONResponse(None)), methods=["POST"]),
-            Route("/resume_memory_occupation", guarded(admin, lambda: JSONResponse(None)), methods=["POST"]),
-            Route("/{path:path}", guarded(api_key, lambda: JSONResponse({"detail": "Not Found"}, 404))),
-        ]
-    )
+@contextmanager
+def _sglang(flags: dict[str, bool], *, api_key: str | None = None, admin_key: str | None = None) -> Iterator[str]:
+    """A mock SGLang that was started with these flags; the value is its URL."""
+    config: dict[str, Any] = {**flags, "api_key": api_key, "admin_api_key": admin_key, "health_seconds": 0.0}
+    with MockServer(profile="sglang-0.5.23", **config) as server:
+        yield server.base_url
 
 
 def _router(worker: str) -> Starlette:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 import respx
@@ -140,14 +142,15 @@ class TestSglang:
     def server(self, control: Control) -> SglangServer:
         return SglangServer(control, 5.0)
 
-    def answers(self, router: respx.MockRouter, ready: int) -> list[str]:
+    def answers(self, router: respx.MockRouter, ready: int, version: str = "v7") -> list[str]:
+        """What it is told: paths, and the versions that are noted."""
         told: list[str] = []
 
         def note(request: httpx.Request) -> httpx.Response:
-            told.append(request.url.path)
+            told.append(json.loads(request.content or b"{}").get("new_version", request.url.path))
             return httpx.Response(200, json=None)
 
-        router.get("/server_info").mock(return_value=httpx.Response(200, json=INFO))
+        router.get("/server_info").mock(return_value=httpx.Response(200, json={**INFO, "weight_version": version}))
         router.get("/ready").mock(return_value=httpx.Response(ready))
         router.post().mock(side_effect=note)
         return told
@@ -157,18 +160,45 @@ class TestSglang:
     ) -> None:
         told = self.answers(router, 200)
         await server.sleep()
-        assert told == ["/pause_generation", "/flush_cache", "/release_memory_occupation"]
+        assert told == ["/pause_generation", "/flush_cache", "v7+genrm-released", "/release_memory_occupation"]
 
-    async def test_all_is_released_before_anything_is_resumed(
+    async def test_what_is_released_is_not_released_again(self, router: respx.MockRouter, server: SglangServer) -> None:
+        """That would kill it. But a stranger may have continued it."""
+        told = self.answers(router, 200, "v7+genrm-released")
+        await server.sleep()
+        assert told == ["/pause_generation"]
+
+    @pytest.mark.parametrize(
+        ("noted", "steps"),
+        [
+            ("+genrm-released", ["/pause_generation", "v7+genrm-resumed", "/resume_memory_occupation", "v7"]),
+            ("+genrm-resumed", ["v7"]),
+            ("", []),
+        ],
+    )
+    async def test_waking_goes_on_where_it_was_left(
+        self, router: respx.MockRouter, server: SglangServer, noted: str, steps: list[str]
+    ) -> None:
+        """Resuming what is not released would kill it."""
+        told = self.answers(router, 503, "v7" + noted)
+        ready = [httpx.Response(status) for status in (503, 503, 200, 200)]
+        router.get("/ready").mock(side_effect=ready)
+        await server.wake(False)
+        assert told == [*steps, "/continue_generation"]
+
+    async def test_a_failed_check_of_its_health_does_not_keep_it_unready(
         self, router: respx.MockRouter, server: SglangServer
     ) -> None:
-        told = self.answers(router, 503)
-        router.get("/ready").mock(side_effect=[httpx.Response(503), httpx.Response(503), httpx.Response(200)])
+        self.answers(router, 503)
+        ready = [httpx.Response(503)]
+        router.get("/ready").mock(side_effect=lambda _request: ready[0])
+
+        def healthy(_request: httpx.Request) -> httpx.Response:
+            ready[0] = httpx.Response(200)
+            return httpx.Response(200)
+
+        router.get("/health").mock(side_effect=healthy)
         await server.wake(False)
-        assert told == [
-            *("/pause_generation", "/flush_cache", "/release_memory_occupation"),
-            *("/resume_memory_occupation", "/continue_generation"),
-        ]
 
     async def test_an_awake_one_is_left_alone(self, router: respx.MockRouter, server: SglangServer) -> None:
         told = self.answers(router, 200)
