@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 from tenacity import AsyncRetrying, RetryCallState
 
-from genrm.errors import BadReply, JudgeError, JudgeOverloaded, JudgeRefused, JudgeTimeout
+from genrm.errors import BadReply, JudgeError, JudgeOverloaded, JudgeRefused, JudgeTimeout, OffloadError
 from genrm.neutralise import Neutraliser
 from genrm.per_loop import PerLoop
 from genrm.prompts import Message, load_template, reminder_after
@@ -123,7 +123,10 @@ class Judge:
         if self.settings.use_offload and self.settings.batch_size:
             bound = await self._per_loop.get()
             assert bound.offload is not None
-            await bound.offload.scored()
+            try:
+                await bound.offload.scored()
+            except OffloadError as error:  # the reward is there, and is not lost for this
+                logger.error("a sample was scored and not counted: %s", error)
 
     def render_canary(self, canary: Canary) -> list[Message]:
         """The prompt that asks about a canary."""

@@ -39,7 +39,8 @@ class Model:
     running: list[int] = field(default_factory=list)
     said: dict[int, int] = field(default_factory=dict)
     ended: dict[int, str] = field(default_factory=dict)
-    drains: list[int | None] = field(default_factory=list)  # levels of pending sleeps; None is a pause
+    # Levels of pending sleeps, None for a pause; and whether the cache goes when they are done.
+    drains: list[tuple[int | None, bool]] = field(default_factory=list)
 
     def end(self, requests: list[int], reason: str) -> None:
         for request in list(requests):
@@ -85,7 +86,9 @@ class Model:
     def settle_drains(self) -> None:
         frozen = self.rules.sleep_pauses and self.sched == PAUSED_ALL
         if not self.running or frozen:
-            for level in self.drains:
+            for level, clear in self.drains:
+                if clear and frozen:  # as in `hold`
+                    self.waiting, self.running = self.running + self.waiting, []
                 self.lie_down(level)
             self.drains = []
 
@@ -182,7 +185,7 @@ class EngineMachine(RuleBasedStateMachine):
         if pauses:
             self.model.hold(mode, clear=level >= 1)
         if pauses and mode is Mode.WAIT:
-            self.model.drains.append(level)
+            self.model.drains.append((level, level >= 1))
         else:
             self.model.lie_down(level)
         self.let_tasks_run()
@@ -193,7 +196,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.loop.run_until_complete(asyncio.sleep(0))
         self.model.hold(mode, clear)
         if mode is Mode.WAIT:
-            self.model.drains.append(None)
+            self.model.drains.append((None, clear))
         self.let_tasks_run()
 
     @rule(tags=TAGS)
