@@ -58,16 +58,20 @@ class Memory:
         wanted = list(self.asleep) if tags is None else tags
         if not self.asleep.issuperset(wanted):
             return
+        # One after the other, up to a tag that is given again.
+        again = next((at for at, tag in enumerate(wanted) if tag in wanted[:at]), len(wanted))
+        self._map(wanted[:again])
+        if again < len(wanted):
+            raise EngineCallError("wake_up", repr(wanted[again]))
+
+    def _map(self, tags: Sequence[str]) -> None:
         if self.gpu:
             try:
-                self.gpu.map(wanted)
+                self.gpu.map(tags)
             except OutOfMemory:
                 reason = "CUDA Error: out of memory at /workspace/csrc/cumem_allocator.cpp:163"
                 raise EngineCallError("wake_up", reason) from None
-        for tag in wanted:
-            if tag not in self.asleep:
-                raise EngineCallError("wake_up", repr(tag))
-            self.asleep.remove(tag)
+        self.asleep.difference_update(tags)
 
     def load_weights(self) -> None:
         """Write the model's weights where they are mapped."""

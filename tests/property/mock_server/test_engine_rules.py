@@ -102,7 +102,10 @@ class Model:
         named = not self.rules.sleep_pauses
         wanted = None if tags is None else [tag for tag in tags if named or tag != "scheduling"]
         if (tags is None or wanted) and self.asleep and set(wanted or ()) <= self.asleep:
-            needed = sum(SIZES[tag] for tag in (self.asleep if wanted is None else set(wanted)))
+            named_once = list(self.asleep) if wanted is None else list(dict.fromkeys(wanted))
+            if wanted and len(named_once) < len(wanted):  # up to the first that is named again
+                named_once = named_once[: next(at for at, tag in enumerate(wanted) if tag in wanted[:at])]
+            needed = sum(SIZES[tag] for tag in named_once)
             if self.on_gpu and needed > self.free:
                 return False
             for tag in list(self.asleep) if wanted is None else wanted:
