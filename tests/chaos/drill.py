@@ -232,9 +232,17 @@ class Drill:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file of JSON lines; a server that was killed may have left half of one."""
-    lines = path.read_bytes().split(b"\n")
-    return [json.loads(line) for line in lines if line.endswith(b"}") and line.startswith(b"{")]
+    """The lines of a file of JSON lines. A server that is killed may leave half of one, in which the next goes on."""
+    lines = (_object_in(line) for line in path.read_bytes().split(b"\n"))
+    return [line for line in lines if line]
+
+
+def _object_in(line: bytes) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return found
 
 
 async def run(plan: Plan, on_batch: Callable[[], None] = lambda: None) -> Report:
