@@ -160,7 +160,7 @@ class Offload:
         while True:
             answer = await self._ledger.send("dismiss", force)
             if answer.phase is Phase.ASLEEP:
-                if await servers.look() is Seen.ASLEEP:
+                if await servers.look(to_sleep=True) is Seen.ASLEEP:
                     return True
                 await self._ledger.send("distrust", True)
             elif answer.leases:

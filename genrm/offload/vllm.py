@@ -77,11 +77,9 @@ class VllmServer:
             return Seen.GONE
 
     async def sleep(self) -> None:
-        """As `Server.sleep`."""
+        """As `Server.sleep`. One that sleeps is not woken for it: training may have the memory."""
         rules = await self._rules()
-        if await self.look() is Seen.ASLEEP:
-            # A stranger's doing. A part of it may be awake, which a further /sleep does not always change.
-            await self._control.call("POST", "/wake_up")
+        await self.look()  # refuses one that cannot sleep, before it is told anything
         if rules.sleep_drains:
             await self._drained_sleep()
         else:

@@ -108,6 +108,15 @@ class TestSleepAndWake:
         assert (await wake(mock_server))[0] == 0
         assert not is_sleeping(mock_server)
 
+    async def test_one_of_two_that_a_stranger_woke(self, mock_server_factory: Servers) -> None:
+        first, second = mock_server_factory(), mock_server_factory()
+        both = Settings.load(base_url=f"{first.base_url},{second.base_url}")
+        assert await put_to_sleep(both, Console(file=io.StringIO()), False) == 0
+        httpx.post(f"{second.base_url}/wake_up")
+        assert await put_to_sleep(both, Console(file=io.StringIO()), False) == 0
+        assert is_sleeping(first)
+        assert is_sleeping(second)
+
     async def test_while_a_run_that_needs_it_not_is_alive(self, mock_server: MockServer) -> None:
         async with user(mock_server) as its:
             async with its.awake():

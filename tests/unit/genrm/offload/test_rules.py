@@ -112,6 +112,16 @@ class TestVllm:
         with pytest.raises(OffloadRefused, match="is it vLLM"):
             await server.sleep()
 
+    async def test_one_that_sleeps_is_not_woken_to_be_put_to_sleep(
+        self, router: respx.MockRouter, server: VllmServer
+    ) -> None:
+        """Training may have the memory."""
+        router.get("/version").mock(return_value=httpx.Response(200, json={"version": "0.32.0"}))
+        router.get("/is_sleeping").mock(return_value=httpx.Response(200, json={"is_sleeping": True}))
+        posts = router.post().mock(return_value=httpx.Response(200))
+        await server.sleep()
+        assert [call.request.url.path for call in posts.calls] == ["/sleep"]
+
     @pytest.mark.parametrize(
         "page",
         [
