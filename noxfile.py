@@ -136,6 +136,14 @@ def requirements(group: str) -> list[str]:
     return list(nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group))
 
 
+@nox.session(default=False, python=REAL_PYTHON)
+def trl(session: nox.Session) -> None:
+    """TRL's own GRPOTrainer on CPU, a toy for a policy, the mock for a judge; a minute."""
+    install(session, "trl", ".")
+    arguments = session.posargs or ["-n", "auto"]
+    session.run("pytest", "tests/in_trl", *arguments, env={"CUDA_VISIBLE_DEVICES": ""})
+
+
 @nox.session(default=False)
 def chaos(session: nox.Session) -> None:
     """The offload's drill: workers and servers are killed, nothing is lost. `-- --seeds 20`, `-- --help`."""
