@@ -145,6 +145,13 @@ def trl(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def docker(session: nox.Session) -> None:
+    """The images in ci/, built and run by a Docker engine; skipped where there is none. `-- --base python:3.13-slim`."""
+    install(session, "docker", ".")
+    session.run("pytest", "tests/in_docker", *session.posargs)
+
+
+@nox.session(default=False)
 def chaos(session: nox.Session) -> None:
     """The offload's drill: workers and servers are killed, nothing is lost. `-- --seeds 20`, `-- --help`."""
     session.install(".[sglang]")

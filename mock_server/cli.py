@@ -42,7 +42,12 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on. Keep it local: the API key guards /v1 only.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 30000,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, envvar="MOCK_SERVER_PORT", show_envvar=True, help="Port to listen on; 0 takes a free one."
+        ),
+    ] = 30000,
     served_model_name: Annotated[str, typer.Option(help="Name of the model.")] = "genrm-demo",
     max_model_len: Annotated[
         int,
