@@ -14,10 +14,10 @@ RUN ["python", "-m", "pip", "install", "--no-cache-dir", "--find-links", ".", "-
 
 FROM ${BASE}
 COPY --from=build /opt/genrm /opt/genrm
-# The port is a variable so that the health check knows it, too.
-ENV MOCK_SERVER_PORT=30000 PYTHONPATH=/opt/genrm PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV MOCK_SERVER_HOST=0.0.0.0 MOCK_SERVER_PORT=30000
+ENV PYTHONPATH=/opt/genrm PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 EXPOSE 30000
 HEALTHCHECK --interval=5s --timeout=5s --start-period=5s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['MOCK_SERVER_PORT'] + '/health')"]
-ENTRYPOINT ["python", "-m", "mock_server", "--host", "0.0.0.0"]
+ENTRYPOINT ["python", "-m", "mock_server"]

@@ -35,19 +35,26 @@ The flags are named like vLLM's and SGLang's. VLLM_SERVER_DEV_MODE=1 turns on vL
 /pause, /resume, /is_paused and /abort_requests.
 """
 
+# By variables, too: in a container there is one address that others reach, and its health check must know the port.
+_HOST = typer.Option(
+    envvar="MOCK_SERVER_HOST",
+    show_envvar=True,
+    help="Address to listen on. Keep it local: an API key does not guard all of it.",
+)
+_PORT = typer.Option(
+    envvar="MOCK_SERVER_PORT",
+    show_envvar=True,
+    min=0,
+    max=65535,
+    help="Port to listen on; 0 takes a free one.",
+)
+
 
 @app.callback(help=_HELP, invoke_without_command=True)
 def serve(
     context: typer.Context,
-    host: Annotated[str, typer.Option(help="Address to listen on. Keep it local: the API key guards /v1 only.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[
-        int,
-        typer.Option(
-            min=0, max=65535, envvar="MOCK_SERVER_PORT", show_envvar=True, help="Port to listen on; 0 takes a free one."
-        ),
-    ] = 30000,
+    host: Annotated[str, _HOST] = "127.0.0.1",
+    port: Annotated[int, _PORT] = 30000,
     served_model_name: Annotated[str, typer.Option(help="Name of the model.")] = "genrm-demo",
     max_model_len: Annotated[
         int,
@@ -185,10 +192,6 @@ def validate(
     if found:
         raise typer.Exit(1)
     typer.echo(f"genrm-mock: nothing to say against {', '.join(map(str, files))}")
-
-
-_HOST = typer.Option(help="Address to listen on.")
-_PORT = typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
 
 
 @app.command()

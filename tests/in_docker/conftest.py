@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-docker = pytest.importorskip("docker", reason="nox -s docker brings the SDK")
+pytest.importorskip("docker", reason="nox -s docker brings the SDK")
 
 from docker.models.containers import Container
 from docker.models.images import Image
@@ -25,12 +25,6 @@ PATIENCE = 120.0
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--base", default="python:3.12-slim", help="The image that those of ci/ start from.")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    # The SDK leaves it to the garbage collector to close its socket where no engine answers.
-    unclosed = "ignore:Exception ignored in. <socket.socket .*family=1,:pytest.PytestUnraisableExceptionWarning"
-    config.addinivalue_line("filterwarnings", unclosed)
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +78,8 @@ def start_mock(client: Any, mock_image: Image) -> Iterator[Callable[..., Mock]]:
         port = _free_port()
         container = client.containers.run(
             mock_image.id,
-            ["--host", "127.0.0.1", *flags],
-            environment={"MOCK_SERVER_PORT": str(port)},
+            list(flags),
+            environment={"MOCK_SERVER_HOST": "127.0.0.1", "MOCK_SERVER_PORT": str(port)},
             network_mode="host",
             read_only=True,
             cap_drop=["ALL"],

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -31,11 +34,19 @@ def engine() -> Iterator[docker.DockerClient]:
         NoEngine: none answers, and none can be started.
     """
     with ExitStack() as stack:
-        try:
-            client = docker.from_env()  # asks it for its version
-        except DockerException:
-            client = docker.DockerClient(stack.enter_context(_own_engine()))
+        client = _client_of(docker.from_env) or docker.DockerClient(stack.enter_context(_own_engine()))
         yield stack.enter_context(closing(client))
+
+
+def _client_of(make: Callable[[], docker.DockerClient]) -> docker.DockerClient | None:
+    """A client, or None where nobody answers: it asks for the engine's version when it is made."""
+    with suppress(DockerException):
+        return make()
+    with warnings.catch_warnings():
+        # The SDK leaves it to the garbage collector to close the socket that it had tried.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    return None
 
 
 @contextmanager
@@ -68,15 +79,12 @@ def _own_engine() -> Iterator[str]:
 
 def _wait_until_ready(socket: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            docker.DockerClient(socket).close()
-        except DockerException:
-            time.sleep(0.1)
-        else:
-            return
-    last = log.read_text(errors="replace").strip().splitlines()[-1:]
-    raise NoEngine(f"dockerd was started and does not serve: {''.join(last)}")
+    while (client := _client_of(partial(docker.DockerClient, socket))) is None:
+        if time.monotonic() > deadline or process.poll() is not None:
+            last = log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise NoEngine(f"dockerd was started and does not serve: {''.join(last)}")
+        time.sleep(0.1)
+    client.close()
 
 
 def _unmount_in(folder: Path) -> None:

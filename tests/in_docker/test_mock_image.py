@@ -69,7 +69,9 @@ def test_stopped_it_ends_by_itself(start_mock: Callable[..., Mock]) -> None:
 
 def test_its_user_owns_nothing_and_writes_nowhere(start_mock: Callable[..., Mock]) -> None:
     mock = start_mock()
-    code = "import os; print(os.getuid(), os.getgid(), [f for f in ('/', '/opt/genrm', '/tmp') if os.access(f, os.W_OK)])"
+    code = (
+        "import os; print(os.getuid(), os.getgid(), [f for f in ('/', '/opt/genrm', '/tmp') if os.access(f, os.W_OK)])"
+    )
     result = mock.container.exec_run(["python", "-c", code])
     assert (result.exit_code, result.output.decode().strip()) == (0, "65532 65532 []")
 
@@ -80,7 +82,9 @@ def test_what_it_is_made_of(mock_image: Image, builder: Any, client: Any) -> Non
     assert config["User"] == "65532:65532"
     assert config["ExposedPorts"] == {"30000/tcp": {}}
     # On top of the base is what pyproject.toml asks for, and neither sources nor wheels.
-    print(f"the base has {base.attrs['Size'] / MEGABYTES:.0f} MB, the image {mock_image.attrs['Size'] / MEGABYTES:.0f} MB")
+    print(
+        f"the base has {base.attrs['Size'] / MEGABYTES:.0f} MB, the image {mock_image.attrs['Size'] / MEGABYTES:.0f} MB"
+    )
     assert mock_image.attrs["Size"] - base.attrs["Size"] < 120 * MEGABYTES
     listing = client.containers.run(
         mock_image.id, ["-c", "import os; print(os.path.exists('/src'))"], entrypoint=["python"], remove=True

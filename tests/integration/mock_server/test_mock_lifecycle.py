@@ -162,6 +162,11 @@ class TestCommand:
             assert client.post("/sleep").status_code == 404
             assert httpx.get(url + "/v1/models").status_code == 401
 
+    def test_address_by_variables(self, start: Start) -> None:
+        url, _ = url_of(start(MOCK_SERVER_HOST="localhost", MOCK_SERVER_PORT="0"))
+        assert url.startswith("http://localhost:")
+        assert httpx.get(url + "/health").status_code == 200
+
     def test_wrong_scenario(self, start: Start, tmp_path: Path) -> None:
         path = tmp_path / "bad.yaml"
         path.write_text("errors:\n  false_true: 2\n", encoding="utf-8")
