@@ -1,4 +1,4 @@
-# The mock judge: docker build -f ci/mock.Dockerfile -t genrm-mock . && docker run -p 30000:30000 genrm-mock
+# The mock judge: docker build -f ci/mock.Dockerfile -t genrm-mock . && docker run -p 127.0.0.1:30000:30000 genrm-mock
 # Commands are in their exec form, as BASE may have no shell.
 ARG BASE=python:3.12-slim
 
