@@ -147,7 +147,7 @@ def requirements(group: str) -> list[str]:
 
 @nox.session(default=False, python=REAL_PYTHON)
 def trl(session: nox.Session) -> None:
-    """TRL's own GRPOTrainer on CPU, a toy for a policy, the mock for a judge; a minute."""
+    """TRL's own trainers on CPU, a toy for a policy, the mock for a judge; a minute."""
     try:
         install(session, "trl", ".")
     except CommandFailed:

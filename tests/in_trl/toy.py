@@ -1,4 +1,4 @@
-"""A policy small enough to be trained by GRPO on a CPU while one waits: one layer, and a digit is a word."""
+"""A policy small enough to be trained on a CPU while one waits: one layer, and a digit is a word."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
-from trl import GRPOConfig
+from trl import GRPOConfig, RLOOConfig
 
 DIGITS = 4
 """Length of a solution, in words."""
@@ -56,9 +56,9 @@ def data_set(*, conversations: bool) -> Dataset:
     return Dataset.from_list([{"prompt": prompt(problem), "answer": "none"} for problem in PROBLEMS])
 
 
-def config(folder: Path, steps: int) -> GRPOConfig:
+def config(kind: type[GRPOConfig | RLOOConfig], folder: Path, steps: int) -> GRPOConfig | RLOOConfig:
     """Two problems a step."""
-    return GRPOConfig(
+    return kind(
         output_dir=str(folder),
         use_cpu=True,
         bf16=False,

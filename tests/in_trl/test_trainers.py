@@ -1,4 +1,4 @@
-"""TRL's own GRPOTrainer, judged by the mock: `nox -s trl`."""
+"""TRL's own trainers, judged by the mock: `nox -s trl`."""
 
 # mypy: allow-subclassing-any
 
@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ pytest.importorskip("trl", reason="TRL is not installed; nox -s trl brings it")
 
 import torch
 from transformers import TrainerCallback
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 import genrm.trl
 from in_trl import toy
@@ -38,7 +39,7 @@ class Batches(TrainerCallback):
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self.trainer: GRPOTrainer
+        self.trainer: GRPOTrainer | RLOOTrainer
 
     def on_step_end(self, *_args: Any, **_kwargs: Any) -> None:
         logs = self.trainer._logs
@@ -53,15 +54,21 @@ class Batches(TrainerCallback):
 
 
 def trained(
-    folder: Path, function: Any, *callbacks: TrainerCallback, steps: int, conversations: bool = False
-) -> tuple[GRPOTrainer, Batches]:
+    folder: Path,
+    function: Any,
+    *callbacks: TrainerCallback,
+    steps: int,
+    conversations: bool = False,
+    algorithm: str = "GRPO",
+) -> tuple[GRPOTrainer | RLOOTrainer, Batches]:
     """A trainer after so many steps."""
+    trainer, config = {"GRPO": (GRPOTrainer, GRPOConfig), "RLOO": (RLOOTrainer, RLOOConfig)}[algorithm]
     batches = Batches()
-    batches.trainer = GRPOTrainer(
+    batches.trainer = trainer(
         model=toy.policy(),
         processing_class=toy.tokenizer(),
         reward_funcs=function,
-        args=toy.config(folder, steps),
+        args=toy.config(config, folder, steps),
         train_dataset=toy.data_set(conversations=conversations),
         callbacks=[batches, *callbacks],
     )
@@ -85,11 +92,34 @@ def said_in(server: MockServer) -> dict[tuple[str, str], float | None]:
     return verdicts
 
 
+def by_grpo(group: list[dict[str, Any]]) -> Iterator[float]:
+    """Whoever has a verdict is compared with those that have one; the others have no advantage."""
+    judged = [row["reward"] for row in group if row["genrm_verdict"] != "none"]
+    spread = statistics.stdev(judged) if len(judged) > 1 else 0.0
+    for row in group:
+        judgeless = row["genrm_verdict"] == "none"
+        yield 0.0 if judgeless else (row["reward"] - statistics.mean(judged)) / (spread + TRL_EPSILON)
+
+
+def by_rloo(group: list[dict[str, Any]]) -> Iterator[float]:
+    """The same, but compared with the others of them."""
+    judged = [row["reward"] for row in group if row["genrm_verdict"] != "none"]
+    for row in group:
+        alone = row["genrm_verdict"] == "none" or len(judged) == 1
+        yield 0.0 if alone else row["reward"] - (sum(judged) - row["reward"]) / (len(judged) - 1)
+
+
+ADVANTAGES = {"GRPO": by_grpo, "RLOO": by_rloo}
+
+
+@pytest.mark.parametrize("algorithm", ["GRPO", "RLOO"])
 @pytest.mark.parametrize("conversations", [False, True])
-def test_the_judge_s_verdicts_are_the_rewards_and_none_is_left_out(tmp_path: Path, conversations: bool) -> None:
+def test_the_judge_s_verdicts_are_the_rewards_and_none_is_left_out(
+    tmp_path: Path, algorithm: str, conversations: bool
+) -> None:
     with MockServer(scenario=LIKES_SEVEN | NO_BOX | {"faults": [BROKEN_AT_THREE]}) as server:
         function = genrm.trl.reward_function(BASE_URL=server.base_url, MAX_RETRIES=1)
-        trainer, batches = trained(tmp_path, function, steps=4, conversations=conversations)
+        trainer, batches = trained(tmp_path, function, steps=4, conversations=conversations, algorithm=algorithm)
         verdicts = said_in(server)
 
     assert len(batches.rows) == 4 * 2 * toy.GROUP
@@ -103,7 +133,7 @@ def test_the_judge_s_verdicts_are_the_rewards_and_none_is_left_out(tmp_path: Pat
     assert {row["reward"] for row in batches.rows if row["genrm_verdict"] != "none"} == {0.0, 1.0}
 
     for group in batches.groups:
-        check_advantages(group)
+        assert [row["advantage"] for row in group] == pytest.approx(list(ADVANTAGES[algorithm](group)), abs=1e-3)
     for entry in trainer.state.log_history[:-1]:
         assert math.isfinite(entry["loss"])
         assert math.isfinite(entry["grad_norm"])
@@ -112,17 +142,6 @@ def test_the_judge_s_verdicts_are_the_rewards_and_none_is_left_out(tmp_path: Pat
         ) / (2 * toy.GROUP)
     before = toy.policy().state_dict()
     assert any(not torch.equal(before[name], weight) for name, weight in trainer.model.state_dict().items())
-
-
-def check_advantages(group: list[dict[str, Any]]) -> None:
-    """Whoever has a verdict is compared with those that have one; the others have no advantage."""
-    judged = [row["reward"] for row in group if row["genrm_verdict"] != "none"]
-    mean = statistics.mean(judged) if judged else math.nan
-    spread = statistics.stdev(judged) if len(judged) > 1 else 0.0
-    for row in group:
-        none = row["genrm_verdict"] == "none"
-        expected = 0.0 if none else (row["reward"] - mean) / (spread + TRL_EPSILON)
-        assert row["advantage"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_what_the_judge_pays_for_is_learnt(tmp_path: Path) -> None:
