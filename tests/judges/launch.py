@@ -35,12 +35,19 @@ class Judge:
     url: str
     log: Path
     host: Host = field(repr=False)
+    memory_before: float = 0.0
+    """GiB that were in use on the GPUs before it was started."""
     model_name: str = SERVED_NAME
 
     @property
     def backend(self) -> str:
         """For GENRM_SERVER_BACKEND."""
         return self.kind.backend
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether it knows the toy domain alone (see `tiny`)."""
+        return self.kind.trained_here and not self.options.model
 
     def workers(self) -> list[str]:
         """The servers that hold memory: behind SGLang's router all of its workers, else this one."""
@@ -75,8 +82,8 @@ def launched(options: Options, console: Console | None = None) -> Iterator[Judge
     """
     console = console or Console(stderr=True)
     kind = KINDS[options.server]
-    before = NvmlProbe().used() if kind.gpu else None
-    judge = _start(kind, options)
+    before = NvmlProbe().used() if kind.gpu else 0.0
+    judge = _start(kind, options, before)
     kept = False
     try:
         _wait_until_ready(judge, console)
@@ -88,11 +95,11 @@ def launched(options: Options, console: Console | None = None) -> Iterator[Judge
             _say(console, f"{kind.name} goes on at {judge.url}; to end it: {judge.host.how_to_stop}")
         else:
             _say(console, f"{kind.name} {judge.host.stop()}")
-    if before is not None and not kept:
+    if kind.gpu and not kept:
         _say(console, _memory_is_back(before))
 
 
-def _start(kind: Kind, options: Options) -> Judge:
+def _start(kind: Kind, options: Options, memory_before: float) -> Judge:
     port = free_port()
     options.work.mkdir(parents=True, exist_ok=True)
     log = options.work / f"{kind.name}-{port}.log"
@@ -104,7 +111,7 @@ def _start(kind: Kind, options: Options) -> Judge:
         name = f"{options.image or image}:{options.tag or tag}"
         host = containers.ContainerHost(program, name, log, kind.gpu, folder)
     host.start()
-    return Judge(kind, options, f"http://127.0.0.1:{port}", log, host)
+    return Judge(kind, options, f"http://127.0.0.1:{port}", log, host, memory_before)
 
 
 def _wait_until_ready(judge: Judge, console: Console) -> None:

@@ -26,4 +26,6 @@ HF = Kind(
     program=_program,
     missing=needs.engine("transformers", "pip install torch==2.13.0+cpu transformers"),
     is_ready=serves_a_model,
+    sleeps=False,
+    trained_here=True,
 )

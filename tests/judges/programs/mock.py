@@ -11,7 +11,7 @@ from judges.options import Options
 from judges.programs.program import Kind, Program, knows_its_workers, serves_a_model
 
 _TESTS = Path(__file__).parents[2]
-_SCENARIO = _TESTS / "gpu" / "scenario.yaml"
+_SCENARIO = _TESTS / "judges" / "cases" / "scenario.yaml"
 # Slow enough that a request can be caught in the act.
 _FLAGS = ["--gpu-semantics", "--scenario", str(_SCENARIO), "--tokens-per-second", "4000"]
 

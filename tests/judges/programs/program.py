@@ -30,6 +30,8 @@ class Kind:
         missing: what it lacks outside of a container, in one line that says what to do; None if nothing.
         is_ready: whether the server at that URL can be asked. May raise httpx.HTTPError, which is a no.
         gpu: whether it needs one.
+        sleeps: whether it can be put to sleep.
+        trained_here: whether its model is the tiny judge, unless another one is asked for.
         image: its container's image and tag; None where it has none.
     """
 
@@ -40,6 +42,8 @@ class Kind:
     missing: Callable[[Options], str | None]
     is_ready: Callable[[httpx.Client, Options], bool]
     gpu: bool = False
+    sleeps: bool = True
+    trained_here: bool = False
     image: tuple[str, str] | None = None
 
 

