@@ -56,10 +56,15 @@ class Judge:
         return [str(worker["url"]) for worker in httpx.get(f"{self.url}/workers").json()["workers"]]
 
 
+def gpu_lacks(options: Options) -> str | None:
+    """Why there is no GPU for that judge; None where there is, or where it needs none."""
+    return needs.gpu(options) if KINDS[options.server].gpu else None
+
+
 def lacks(options: Options) -> str | None:
     """What this machine lacks for that judge, in one line that says what to do; None if nothing."""
     kind = KINDS[options.server]
-    if kind.gpu and (reason := needs.gpu(options)):
+    if reason := gpu_lacks(options):
         return reason
     if options.docker:
         if kind.image is None and options.image is None:

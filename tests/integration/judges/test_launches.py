@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +130,6 @@ def test_variables_of_the_caller_do_not_reach_the_engine(tmp_path: Path, monkeyp
     )
     host.start()
     while host.ended() is None:
-        pass
+        time.sleep(0.01)
     host.stop()
     assert (tmp_path / "log").read_text().strip() == "['VLLM_OURS']"

