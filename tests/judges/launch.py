@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -18,7 +18,7 @@ from judges.host import Host, LeftBehindError, StartError
 from judges.log_view import LogView, last_lines
 from judges.options import SERVED_NAME, Options
 from judges.processes import ProcessHost
-from judges.programs import KINDS, Kind, needs
+from judges.programs import KINDS, Kind, needs, tiny_judge
 
 MEMORY_SLACK_GIB = 0.25
 """So much more GPU memory may be in use after a judge than before it: others have contexts that grow."""
@@ -68,7 +68,7 @@ def lacks(options: Options) -> str | None:
         return reason
     if options.docker:
         if kind.image is None and options.image is None:
-            return f"--docker: there is no image for {kind.name}, --image may name one"
+            return f"--docker: there is no image of {kind.name} (--image names one)"
         return containers.missing()
     return kind.missing(options)
 
@@ -105,16 +105,16 @@ def launched(options: Options, console: Console | None = None) -> Iterator[Judge
 
 
 def _start(kind: Kind, options: Options, memory_before: float) -> Judge:
+    wanted = replace(options, model=tiny_judge.path(options)) if kind.trained_here else options
     port = free_port()
     options.work.mkdir(parents=True, exist_ok=True)
     log = options.work / f"{kind.name}-{port}.log"
-    program = kind.program(options, port)
+    program = kind.program(wanted, port)
     host: Host = ProcessHost(program, log)
     if options.docker:
         image, tag = kind.image or ("", "latest")
-        folder = Path(options.model).absolute() if options.model and Path(options.model).is_dir() else None
         name = f"{options.image or image}:{options.tag or tag}"
-        host = containers.ContainerHost(program, name, log, kind.gpu, folder)
+        host = containers.ContainerHost(program, name, log, kind.gpu)
     host.start()
     return Judge(kind, options, f"http://127.0.0.1:{port}", log, host, memory_before)
 

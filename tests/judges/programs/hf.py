@@ -13,7 +13,8 @@ _TESTS = Path(__file__).parents[2]
 
 
 def _program(options: Options, port: int) -> Program:
-    command = [options.python, "-m", "judges.hf_server", "--model", tiny_judge.path(options)]
+    assert options.model
+    command = [options.python, "-m", "judges.hf_server", "--model", options.model]
     command += ["--served-model-name", SERVED_NAME, "--host", "127.0.0.1", "--port", str(port)]
     path = os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")])
     return Program(command, {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"})

@@ -8,6 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from judges.host import StartError
 from judges.options import Options
 
 _TESTS = Path(__file__).parents[2]
@@ -18,11 +19,17 @@ _CODE = (
 
 
 def path(options: Options) -> str:
-    """A folder with the model, or its name. Training the tiny one takes some minutes, once."""
+    """A folder with the model, or its name. Training the tiny one takes some minutes, once.
+
+    Raises:
+        StartError: it cannot be trained.
+    """
     if options.model:
         return options.model
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")])}
-    made = subprocess.run([sys.executable, "-c", _CODE], check=True, env=environment, stdout=subprocess.PIPE, text=True)
+    made = subprocess.run([sys.executable, "-c", _CODE], env=environment, stdout=subprocess.PIPE, text=True)
+    if made.returncode:
+        raise StartError(f"the tiny judge cannot be trained (exit code {made.returncode}); why is said above")
     return made.stdout.splitlines()[-1]
 
 
