@@ -8,7 +8,7 @@ import pytest
 
 from genrm.settings import Settings
 from genrm.workbench.offloading import opened
-from judges.fleet import is_asleep
+from judges.asleep import is_asleep
 from judges.launch import Judge
 from judges.memory import Memory
 
@@ -31,9 +31,9 @@ def slept_at(request: pytest.FixtureRequest, judge: Judge, settings: dict[str, A
 async def test_it_sleeps_and_wakes_and_knows_what_it_knew(judge: Judge, slept_at: Settings) -> None:
     async with opened(slept_at) as offload:
         assert await offload.dismiss()
-        asleep = [await is_asleep(url, judge.backend == "sglang") for url in judge.workers()]
+        asleep = [is_asleep(url, judge.backend) for url in judge.workers()]
         async with offload.awake():  # raises JudgeGarbage if the canaries have other verdicts than known
-            awake = [await is_asleep(url, judge.backend == "sglang") for url in judge.workers()]
+            awake = [is_asleep(url, judge.backend) for url in judge.workers()]
     assert all(asleep)
     assert not any(awake)
 

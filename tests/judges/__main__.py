@@ -9,7 +9,7 @@ import sys
 from rich.console import Console
 
 from judges.host import LeftBehindError, StartError
-from judges.launch import lacks, launched
+from judges.launch import gpu_lacks, lacks, launched
 from judges.options import Options, add_options
 from judges.programs import KINDS
 
@@ -41,10 +41,16 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_options(parser.add_argument, list(KINDS))
-    parser.add_argument("--check", action="store_true", help=f"only say what is missing here, with exit code {MISSING}")
-    given = parser.parse_args()
+    parser.add_argument(
+        "--check",
+        choices=("gpu", "all"),
+        help=f"only say what is missing here (a GPU, or anything), with exit code {MISSING}",
+    )
+    given, others = parser.parse_known_args()
+    if others and not given.check:  # which may be given what goes to pytest, too
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
     options = Options.of(given)
-    if reason := lacks(options):
+    if reason := gpu_lacks(options) if given.check == "gpu" else lacks(options):
         print(reason)
         return MISSING
     if not given.check:

@@ -40,10 +40,9 @@ class ContainerHost:
         image: with its tag.
         log: the file for what it writes.
         gpu: whether it is given the GPUs of this machine.
-        model: a folder of this machine that it reads, mounted at the same place.
     """
 
-    def __init__(self, program: Program, image: str, log: Path, gpu: bool, model: Path | None) -> None:
+    def __init__(self, program: Program, image: str, log: Path, gpu: bool) -> None:
         import docker
 
         self._docker = docker
@@ -52,7 +51,6 @@ class ContainerHost:
         self._image = image
         self._log = log
         self._gpu = gpu
-        self._model = model
         self._name = f"genrm-judge-{uuid.uuid4().hex[:12]}"
         self._container: Any = None
         self._follower: threading.Thread | None = None
@@ -81,11 +79,11 @@ class ContainerHost:
         self._follower.start()
 
     def _volumes(self) -> dict[str, dict[str, str]]:
-        cache = Path.home() / ".cache" / "huggingface"
-        cache.mkdir(parents=True, exist_ok=True)
-        volumes = {str(cache): {"bind": _CACHE, "mode": "rw"}}
-        if self._model:
-            volumes[str(self._model)] = {"bind": str(self._model), "mode": "ro"}
+        volumes = {str(folder): {"bind": str(folder), "mode": "ro"} for folder in self._program.reads}
+        if self._gpu:  # an engine, which may have to download its model
+            cache = Path.home() / ".cache" / "huggingface"
+            cache.mkdir(parents=True, exist_ok=True)
+            volumes[str(cache)] = {"bind": _CACHE, "mode": "rw"}
         return volumes
 
     def _devices(self) -> list[Any]:

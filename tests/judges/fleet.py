@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 
 from genrm.settings import Settings
 from genrm.workbench.offloading import opened
+from judges.asleep import is_asleep
 from judges.launch import Judge
 from judges.memory import Memory
 
@@ -28,6 +28,7 @@ class LaunchedFleet:
     def __init__(self, judge: Judge, memory: Memory | None, settings: Mapping[str, Any]) -> None:
         self.url = judge.url
         self.is_sglang = judge.backend == "sglang"
+        self._backend = judge.backend
         self.journals: list[Path] = []
         self.environment = {f"GENRM_{name}": str(value) for name, value in settings.items()}
         self._settings = settings
@@ -56,21 +57,16 @@ class LaunchedFleet:
 
     async def states(self) -> list[dict[str, Any] | None]:
         """As `Fleet.states`."""
-        return [{"engine": {"asleep": await is_asleep(url, self.is_sglang)}} for url in self._workers]
+        return [{"engine": {"asleep": asleep}} for asleep in await self._asleep()]
 
     async def claim(self, gib: float) -> bool:
         """As `Fleet.claim`; how much there is to take the memory knows better."""
         if self._memory is None:
-            return all([await is_asleep(url, self.is_sglang) for url in self._workers])
+            return all(await self._asleep())
         if gib:
             return await anyio.to_thread.run_sync(self._memory.take)
         await anyio.to_thread.run_sync(self._memory.give_back)
         return True
 
-
-async def is_asleep(url: str, is_sglang: bool) -> bool:
-    """What a server says of itself."""
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-        if is_sglang:
-            return (await http.get("/ready")).status_code == 503
-        return bool((await http.get("/is_sleeping")).raise_for_status().json()["is_sleeping"])
+    async def _asleep(self) -> list[bool]:
+        return [await anyio.to_thread.run_sync(is_asleep, url, self._backend) for url in self._workers]

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -18,7 +18,7 @@ from judges.host import Host, LeftBehindError, StartError
 from judges.log_view import LogView, last_lines
 from judges.options import SERVED_NAME, Options
 from judges.processes import ProcessHost
-from judges.programs import KINDS, Kind, needs
+from judges.programs import KINDS, Kind, needs, tiny_judge
 
 MEMORY_SLACK_GIB = 0.25
 """So much more GPU memory may be in use after a judge than before it: others have contexts that grow."""
@@ -56,14 +56,19 @@ class Judge:
         return [str(worker["url"]) for worker in httpx.get(f"{self.url}/workers").json()["workers"]]
 
 
+def gpu_lacks(options: Options) -> str | None:
+    """Why there is no GPU for that judge; None where there is, or where it needs none."""
+    return needs.gpu(options) if KINDS[options.server].gpu else None
+
+
 def lacks(options: Options) -> str | None:
     """What this machine lacks for that judge, in one line that says what to do; None if nothing."""
     kind = KINDS[options.server]
-    if kind.gpu and (reason := needs.gpu(options)):
+    if reason := gpu_lacks(options):
         return reason
     if options.docker:
         if kind.image is None and options.image is None:
-            return f"--docker: there is no image for {kind.name}, --image may name one"
+            return f"--docker: there is no image of {kind.name} (--image names one)"
         return containers.missing()
     return kind.missing(options)
 
@@ -100,16 +105,16 @@ def launched(options: Options, console: Console | None = None) -> Iterator[Judge
 
 
 def _start(kind: Kind, options: Options, memory_before: float) -> Judge:
+    wanted = replace(options, model=tiny_judge.path(options)) if kind.trained_here else options
     port = free_port()
     options.work.mkdir(parents=True, exist_ok=True)
     log = options.work / f"{kind.name}-{port}.log"
-    program = kind.program(options, port)
+    program = kind.program(wanted, port)
     host: Host = ProcessHost(program, log)
     if options.docker:
         image, tag = kind.image or ("", "latest")
-        folder = Path(options.model).absolute() if options.model and Path(options.model).is_dir() else None
         name = f"{options.image or image}:{options.tag or tag}"
-        host = containers.ContainerHost(program, name, log, kind.gpu, folder)
+        host = containers.ContainerHost(program, name, log, kind.gpu)
     host.start()
     return Judge(kind, options, f"http://127.0.0.1:{port}", log, host, memory_before)
 

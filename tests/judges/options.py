@@ -39,10 +39,16 @@ class Options:
     work: Path = _WORK
     """Folder for logs and models."""
 
+    @property
+    def model_folders(self) -> list[Path]:
+        """The folder of the model, where it is one."""
+        folder = Path(self.model or "-")
+        return [folder.absolute()] if folder.is_dir() else []
+
     @classmethod
     def of(cls, given: argparse.Namespace) -> Options:
         """What a command line with `add_options` gave."""
-        return cls(**{name: getattr(given, name) for name in cls.__slots__})
+        return cls(**{name: getattr(given, name) for name in cls.__dataclass_fields__})
 
 
 def add_options(add: Callable[..., Any], servers: Sequence[str]) -> None:

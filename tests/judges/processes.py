@@ -27,13 +27,13 @@ class ProcessHost:
     Args:
         program: the server.
         log: the file for what it writes.
-        stop_seconds: how long it may take to end when it is asked to.
+        stop_seconds: how long it may take to end when it is asked to; None: STOP_SECONDS.
     """
 
-    def __init__(self, program: Program, log: Path, stop_seconds: float = STOP_SECONDS) -> None:
+    def __init__(self, program: Program, log: Path, stop_seconds: float | None = None) -> None:
         self._program = program
         self._log = log
-        self._stop_seconds = stop_seconds
+        self._stop_seconds = STOP_SECONDS if stop_seconds is None else stop_seconds
         self._mark = uuid.uuid4().hex
         self._process: subprocess.Popen[bytes] | None = None
 

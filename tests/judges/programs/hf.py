@@ -13,7 +13,8 @@ _TESTS = Path(__file__).parents[2]
 
 
 def _program(options: Options, port: int) -> Program:
-    command = [options.python, "-m", "judges.hf_server", "--model", tiny_judge.path(options)]
+    assert options.model
+    command = [options.python, "-m", "judges.hf_server", "--model", options.model]
     command += ["--served-model-name", SERVED_NAME, "--host", "127.0.0.1", "--port", str(port)]
     path = os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")])
     return Program(command, {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"})
@@ -24,7 +25,7 @@ HF = Kind(
     about="transformers on CPU, with a tiny judge",
     backend="vllm",
     program=_program,
-    missing=needs.engine("transformers", "pip install torch==2.13.0+cpu transformers"),
+    missing=needs.first(needs.engine("transformers", "pip install torch==2.13.0+cpu transformers"), tiny_judge.missing),
     is_ready=serves_a_model,
     sleeps=False,
     trained_here=True,

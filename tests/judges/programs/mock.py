@@ -19,7 +19,7 @@ _FLAGS = ["--gpu-semantics", "--scenario", str(_SCENARIO), "--tokens-per-second"
 def _vllm(options: Options, port: int) -> Program:
     command = [options.python, "-m", "mock_server", "--port", str(port), *_FLAGS]
     command += ["--gpu-memory-utilization", str(options.memory)]
-    return Program(command, {"VLLM_SERVER_DEV_MODE": "1"}, own_variables=("VLLM_",))
+    return Program(command, {"VLLM_SERVER_DEV_MODE": "1"}, own_variables=("VLLM_",), reads=[_SCENARIO.parent])
 
 
 def _sglang(options: Options, port: int) -> Program:
@@ -42,6 +42,7 @@ MOCK = Kind(
     program=_vllm,
     missing=lambda _options: None,
     is_ready=serves_a_model,
+    image=("genrm-mock", "latest"),  # ci/mock.Dockerfile
 )
 MOCK_SGLANG = Kind(
     name="mock-sglang",

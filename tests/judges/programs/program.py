@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import httpx
@@ -19,6 +20,8 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     own_variables: tuple[str, ...] = ()
     """How the variables begin that it reads; those of whoever starts it are kept from it."""
+    reads: Sequence[Path] = ()
+    """Folders of this machine that it reads, for a container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class Kind:
         is_ready: whether the server at that URL can be asked. May raise httpx.HTTPError, which is a no.
         gpu: whether it needs one.
         sleeps: whether it can be put to sleep.
-        trained_here: whether its model is the tiny judge, unless another one is asked for.
+        trained_here: whether its model is the tiny judge, unless another one is asked for; `program` is told its
+            folder.
         image: its container's image and tag; None where it has none.
     """
 

@@ -14,7 +14,8 @@ def _program(options: Options, port: int) -> Program:
     # Without both of them it says that it sleeps, and keeps its memory or loses its weights.
     command += ["--enable-memory-saver", "--enable-weights-cpu-backup"]
     # A worker that sleeps fails the router's checks, and would be left out when it wakes.
-    return Program([*command, "--router-disable-health-check"], own_variables=("SGLANG_",))
+    command += ["--router-disable-health-check"]
+    return Program(command, own_variables=("SGLANG_",), reads=options.model_folders)
 
 
 def _model(options: Options) -> str | None:

