@@ -148,11 +148,6 @@ def real_server(
     return str(python)
 
 
-def requirements(group: str) -> list[str]:
-    """What a dependency group of pyproject.toml asks for."""
-    return list(nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group))
-
-
 @nox.session(default=False, python=REAL_PYTHON)
 def verl(session: nox.Session) -> None:
     """In the real verl and Ray on CPU: reward function, estimator, examples. `-- --short`; else pytest's arguments."""
