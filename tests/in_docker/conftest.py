@@ -7,17 +7,15 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip("docker", reason="nox -s docker brings the SDK")
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+    from docker.models.images import Image
 
-from docker.models.containers import Container
-from docker.models.images import Image
-
-from in_docker.engine import NoEngine, engine
-from in_docker.images import Builder
+    from in_docker.images import Builder
 
 PATIENCE = 120.0
 """Seconds; for a machine that has come to a halt."""
@@ -30,6 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def client() -> Iterator[Any]:
     """Of a Docker engine."""
+    pytest.importorskip("docker", reason="the Docker SDK is not installed; nox -s docker brings it")
+    from in_docker.engine import NoEngine, engine
+
     try:
         with engine() as made:
             yield made
@@ -39,6 +40,8 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def builder(client: Any, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Builder:
+    from in_docker.images import Builder
+
     return Builder(client, request.config.getoption("--base"), tmp_path_factory.mktemp("context"))
 
 

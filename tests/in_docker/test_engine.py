@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.importorskip("docker", reason="the Docker SDK is not installed; nox -s docker brings it")
+
 from in_docker.engine import NoEngine, engine
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-from docker.models.images import Image
+from typing import TYPE_CHECKING, Any
 
 from genrm import Reason
 from genrm.reward_function import compute_score_batch
 from in_docker.conftest import Mock
+
+if TYPE_CHECKING:
+    from docker.models.images import Image
 
 COUNT = 16
 MEGABYTES = 1_000_000

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from in_docker.images import Builder
+if TYPE_CHECKING:
+    from in_docker.images import Builder
 
 
 def test_it_runs_tests(builder: Builder, client: Any) -> None:
