@@ -111,10 +111,9 @@ def play(session: nox.Session, product: str, variable: str, *pip: list[str]) -> 
 @nox.session(default=False, python=REAL_PYTHON)
 def rl_smoke(session: nox.Session) -> None:
     """A real GRPO run of verl on CPU, which must learn. `-- --short` for CI, `-- --help`; see docs/rl_smoke.md."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        session.skip(f"its wheels are for Linux on x86-64; this is {sys.platform} on {platform.machine()}")
-    session.install(*requirements("verl"), ".")
-    session.install("--no-deps", *requirements("verl-alone"))
+    for_linux_on_x86(session)
+    install_verl(session)
+    session.install(*requirements("rl"))
     arguments = list(session.posargs)
     if needs_vllm(arguments):
         arguments += ["--judge-python", os.environ.get("PARITY_PYTHON") or real_vllm(session)]
@@ -146,10 +145,15 @@ def vllm_by_pip() -> list[list[str]]:
     return [*(["install", wanted] for wanted in requirements("vllm")), unwanted]
 
 
-def real_server(session: nox.Session, work: Path, steps: Sequence[list[str]]) -> str:
-    """The Python of an environment made by pip with these arguments. Skips where it cannot be had."""
+def for_linux_on_x86(session: nox.Session) -> None:
+    """Skip the session elsewhere."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         session.skip(f"the wheels are for Linux on x86-64; this is {sys.platform} on {platform.machine()}")
+
+
+def real_server(session: nox.Session, work: Path, steps: Sequence[list[str]]) -> str:
+    """The Python of an environment made by pip with these arguments. Skips where it cannot be had."""
+    for_linux_on_x86(session)
     python, made_of = work / "venv" / "bin" / "python", work / "venv" / "made_of"
     recipe = "\n".join(" ".join(step) for step in steps)
     if made_of.exists() and made_of.read_text() == recipe:
@@ -170,6 +174,31 @@ def real_server(session: nox.Session, work: Path, steps: Sequence[list[str]]) ->
 def requirements(group: str) -> list[str]:
     """What a dependency group of pyproject.toml asks for."""
     return list(nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group))
+
+
+@nox.session(default=False, python=REAL_PYTHON)
+def verl(session: nox.Session) -> None:
+    """In the real verl and Ray on CPU: reward function, estimator, examples. `-- --short`; else pytest's arguments."""
+    for_linux_on_x86(session)
+    install_verl(session)
+    more = [argument for argument in session.posargs if argument != "--short"]
+    choice = ["-m", "not long"] if "--short" in session.posargs else []
+    # Each starts a Ray cluster of its own, and a process can have one.
+    for tests in ("tests/in_verl", "tests/integration/genrm/test_offload_stores.py"):
+        session.run("python", "-m", "pytest", tests, *choice, *more)
+
+
+def install_verl(session: nox.Session) -> None:
+    """Install the project and the real verl. Skips where that cannot be had."""
+    try:
+        install(session, "test", *requirements("verl"))
+        session.install("--no-deps", *requirements("verl-alone"))
+    except CommandFailed:
+        session.skip(
+            "verl cannot be installed here; pip says why above. "
+            "PIP_EXTRA_INDEX_URL may name an index that has torch for CPU"
+        )
+    session.install(".")
 
 
 @nox.session(default=False)
