@@ -5,8 +5,9 @@
     reward.custom_reward_function.path=pkg://genrm.reward_function
     reward.custom_reward_function.name=compute_score
 
-`compute_score` is for the managers that score sample by sample (naive, dapo, rate_limited, gdpo...),
-`compute_score_batch` for the older batch manager and for anybody's own loop. Settings: see genrm.settings.
+`compute_score` is for the managers that score sample by sample (naive, dapo, gdpo, rate_limited),
+`compute_score_sync` for the one that takes no async function (remote), `compute_score_batch` for the older batch
+manager and for anybody's own loop. Settings: see genrm.settings.
 """
 
 # Absolute imports only: given by path, verl runs this file as a module without a package.
@@ -19,6 +20,7 @@ from typing import Any
 import anyio
 from anyio.from_thread import start_blocking_portal
 
+from genrm.blocking import run_blocking
 from genrm.errors import SampleError, SettingsError
 from genrm.judge import Judge
 from genrm.prompts import load_template
@@ -26,7 +28,7 @@ from genrm.rewards import Record, reward_by_judge, reward_by_rule
 from genrm.samples import Sample
 from genrm.settings import PREFIX, Settings, overrides_in, warn_of_unknown_variables
 
-__all__ = ["compute_score", "compute_score_batch"]
+__all__ = ["compute_score", "compute_score_batch", "compute_score_sync"]
 
 
 async def compute_score(
@@ -73,6 +75,11 @@ async def _score(judge: Judge, sample: Sample) -> Record:
     if sample.is_validation and judge.settings.validation == "rule":
         return await reward_by_rule(sample)
     return await reward_by_judge(sample, await judge.judge(sample), judge.settings)
+
+
+def compute_score_sync(*args: Any, **kwargs: Any) -> Record:
+    """`compute_score` for callers that cannot await it. Blocks; any number of threads may call it at once."""
+    return run_blocking(compute_score, *args, **kwargs)
 
 
 def compute_score_batch(

@@ -28,6 +28,13 @@ from genrm.verdicts import Reason, Verdict
 
 Record = dict[str, float]
 
+LEFT_OUT = 2.0**-100
+"""The score of a sample that `genrm.verl_plugin` is to leave out of its group. Nothing else is paid that number.
+
+Whoever does not know it has as good as a 0, and means and curves stay finite. float32 holds it exactly; it is lost
+where a penalty is added to it, and NaN is not.
+"""
+
 
 async def reward_by_judge(sample: Sample, judgement: Judgement, settings: Settings) -> Record:
     """The record of a sample that the judge was asked about.
@@ -52,6 +59,8 @@ async def _without_verdict(sample: Sample, judgement: Judgement, settings: Setti
         raise NoVerdictError(str(judgement.verdict.reason), judgement.attempts, str(judgement.failure or ""))
     if policy == "nan":
         return math.nan
+    if policy == "skip":
+        return LEFT_OUT
     if policy == "zero":
         return 0.0
     if policy == "rule":

@@ -271,13 +271,14 @@ class Settings(BaseSettings):
         json_schema_extra=_allowed("rule or judge"),
     )
     on_no_verdict: Annotated[
-        Literal["rule", "zero", "nan", "raise"] | Annotated[float, Field(allow_inf_nan=False)],
+        Literal["rule", "skip", "zero", "nan", "raise"] | Annotated[float, Field(allow_inf_nan=False)],
         BeforeValidator(_word_or_number),
     ] = Field(
         "rule",
         union_mode="left_to_right",
-        description="The score where there is no verdict. rule: by the rule where a ground truth is there, else 0.",
-        json_schema_extra=_allowed("rule, zero, nan, raise or a number"),
+        description="The score where there is no verdict. rule: by the rule where a ground truth is there, else 0; "
+        "skip: as good as 0, and left out by genrm_grpo.",
+        json_schema_extra=_allowed("rule, skip, zero, nan, raise or a number"),
     )
 
     @classmethod

@@ -11,6 +11,7 @@ from rich.console import Console
 from genrm.workbench.doctor.findings import skipped
 from genrm.workbench.doctor.judge import examine_judge
 from genrm.workbench.doctor.launch import read_launch
+from genrm.workbench.doctor.no_verdicts import check_no_verdicts
 from genrm.workbench.doctor.report import Report
 from genrm.workbench.doctor.variables import settings_of
 from genrm.workbench.doctor.verl import Verl
@@ -64,6 +65,7 @@ async def examine(wish: Wish, console: Console) -> int:
         report.add(*check_kwargs(wiring), *check_manager(wiring))
         if settings:
             report.add(*check_batch(wiring, settings), *check_reward_model(wiring, settings))
+            report.add(*check_no_verdicts(wiring, settings))
     report.section("settings")
     report.add(*findings)
     if settings:

@@ -19,12 +19,15 @@ import yaml
 from genrm.errors import GenRMError
 from genrm.settings import PREFIX
 
+MODULES = "VERL_USE_EXTERNAL_MODULES"
+"""The variable by which verl loads plugins."""
+
 # The words of a shell script, comments between them; a quoted string may hold line breaks.
 _WORD = re.compile(
     r"""(?<!\S)\#[^\n]* | (?: \\[^\n] | '[^']*' | "(?:\\.|[^"\\])*" | [^\s'"\\;&|<>()`] )+""", re.VERBOSE | re.DOTALL
 )
 _OVERRIDE = re.compile(r"(?:\+\+|\+)?([A-Za-z_][\w/@-]*(?:\.[\w/@-]+)+)=(.*)", re.DOTALL)
-_VARIABLE = re.compile(rf"({PREFIX}\w+)=(.*)", re.DOTALL)
+_VARIABLE = re.compile(rf"({PREFIX}\w+|{MODULES})=(.*)", re.DOTALL)
 _ENV_VARS = "ray_kwargs.ray_init.runtime_env.env_vars"
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*\.main_\w+|[A-Za-z_]\w*(?:\.\w+)*_main")
 
@@ -50,7 +53,7 @@ class Launch:
     Attributes:
         names: of the files.
         values: dotted key -> value; keys that are null are left out.
-        variables: GENRM_* variables that a script sets.
+        variables: GENRM_* variables that a script sets, and verl's for plugins.
         modules: Python modules that a script starts.
         composed_by_old: it is what Hydra composed in a verl that had no `reward` branch yet.
     """
@@ -93,7 +96,9 @@ def read_launch(paths: Iterable[Path]) -> Launch:
             )
         launch.names.append(str(path))
     # So they come to workers on other hosts.
-    launch.variables.update({name: value for name, value in launch.under(_ENV_VARS).items() if name.startswith(PREFIX)})
+    launch.variables.update(
+        {name: value for name, value in launch.under(_ENV_VARS).items() if _VARIABLE.fullmatch(f"{name}=")}
+    )
     return launch
 
 

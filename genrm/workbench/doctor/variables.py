@@ -11,7 +11,7 @@ from genrm.offload.canary import load_canaries
 from genrm.prompts import load_template
 from genrm.settings import PREFIX, Settings, overrides_in, unknown
 from genrm.workbench.doctor.findings import Finding, failed, ok, skipped, warning
-from genrm.workbench.doctor.launch import Unknown
+from genrm.workbench.doctor.launch import MODULES, Unknown
 from genrm.workbench.doctor.wiring import Wiring
 
 
@@ -21,6 +21,7 @@ def settings_of(wiring: Wiring | None) -> tuple[Settings | None, list[Finding]]:
     None where one of them is wrong.
     """
     variables = {**_environment(), **(wiring.launch.variables if wiring else {})}
+    variables.pop(MODULES, None)
     findings = [_misspelt(name) for name in variables if _field(name) not in Settings.model_fields]
     findings += [
         skipped(f"{name}={value}: what the shell makes of it is not known here, so it is left out")

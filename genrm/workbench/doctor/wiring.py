@@ -109,13 +109,15 @@ async def check_function(wiring: Wiring) -> list[Finding]:
         return [failed(f"{path} has no function {function}", f"it has {', '.join(seen['functions']) or 'none'}")]
     if seen["is_async"]:
         return [ok(f"{path}: {function} is there, and async")]
-    if wiring.calls_genrm:
-        fix = f"{wiring.name(f'{_FUNCTION}.name')}=compute_score"
-        return [failed(f"{function} takes lists; verl's managers score sample by sample", fix)]
+    ours = f"{wiring.name(f'{_FUNCTION}.name')}=compute_score"
+    if wiring.calls_genrm and function == "compute_score_batch":
+        return [failed(f"{function} takes lists; verl's managers score sample by sample", ours)]
+    if wiring.known("reward.reward_manager.name") == "remote":
+        return [ok(f"{path}: {function} is there, and not async, as the reward manager remote wants it")]
     return [
         warning(
             f"{path}: {function} is not async: verl runs it in threads, few at once",
-            f"write it as async def {function}",
+            ours if wiring.calls_genrm else f"write it as async def {function}",
         )
     ]
 
@@ -160,10 +162,19 @@ def check_manager(wiring: Wiring) -> list[Finding]:
     if name not in known:
         return [failed(f"verl {wiring.verl.version} has no reward manager {name}", f"{key}=naive")]
     if name == "remote":
-        return [failed("the reward manager remote takes no async function", f"{key}=naive")]
+        return [_remote(wiring)]
     if name == "rate_limited":
         return [_rate_limit(wiring)]
     return [ok(f"reward manager {name}")]
+
+
+def _remote(wiring: Wiring) -> Finding:
+    naive = f"{wiring.name('reward.reward_manager.name')}=naive"
+    function = f"{_FUNCTION}.name"
+    if wiring.calls_genrm and wiring.known(function) == "compute_score":
+        fix = f"{naive}, or {wiring.name(function)}=compute_score_sync"
+        return failed("the reward manager remote takes no async function", fix)
+    return warning("reward manager remote: each of its processes asks for one sample at a time", naive)
 
 
 def _rate_limit(wiring: Wiring) -> Finding:

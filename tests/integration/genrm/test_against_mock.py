@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -202,3 +203,29 @@ async def test_cancelling_a_sample_drops_its_request(mock_server: MockServer) ->
     task.cancel()
     assert isinstance(await fails(task), asyncio.CancelledError)
     await eventually(lambda: mock_server.engine.waiting == 0)
+
+
+SYNC = """
+    import sys
+    from concurrent.futures import ThreadPoolExecutor
+    from genrm.reward_function import compute_score_sync
+    def score(n):
+        return compute_score_sync("m", f"2 + {n} = {n + 2}", str(n + 2), {"question": f"2 + {n}?", "split": "train"})
+    with ThreadPoolExecutor(4) as threads:
+        print([record["score"] for record in threads.map(score, range(4))])
+"""
+
+
+def test_callers_that_cannot_await(mock_server: MockServer, tmp_path: Path) -> None:
+    """In threads; the judge sleeps with the batch's last, and the process ends without a word."""
+    variables = {
+        "GENRM_BASE_URL": mock_server.base_url,
+        "GENRM_USE_OFFLOAD": "1",
+        "GENRM_BATCH_SIZE": "4",
+        "GENRM_OFFLOAD_DIR": str(tmp_path),
+        "GENRM_CANARY": "off",
+    }
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(SYNC)]
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("[1.0, 1.0, 1.0, 1.0]\n", "")
+    assert mock_server.engine.is_sleeping

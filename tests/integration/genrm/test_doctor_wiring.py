@@ -15,9 +15,13 @@ from genrm.workbench.doctor.wiring import Wiring, check_function
 OURS = "pkg://genrm.reward_function"
 
 
-async def look(path: Any, name: Any = None, version: str = "0.9.1", **variables: str) -> Finding:
+async def look(
+    path: Any, name: Any = None, version: str = "0.9.1", manager: str = "naive", **variables: str
+) -> Finding:
     """The only finding."""
-    values = {} if path is None else {"reward.custom_reward_function.path": path}
+    values = {"reward.reward_manager.name": manager}
+    if path is not None:
+        values["reward.custom_reward_function.path"] = path
     if name:
         values["reward.custom_reward_function.name"] = name
     launch = Launch(values=values, variables=variables)
@@ -31,7 +35,8 @@ async def look(path: Any, name: Any = None, version: str = "0.9.1", **variables:
         (OURS, None, "ok", "compute_score is there, and async", ""),
         ("pkg://genrm/reward_function", None, "ok", "compute_score is there, and async", ""),
         (OURS, "compute_score_batch", "failed", "compute_score_batch takes lists", "name=compute_score"),
-        (OURS, "score", "failed", f"{OURS} has no function score", "it has compute_score, compute_score_batch"),
+        (OURS, "compute_score_sync", "warning", "compute_score_sync is not async", "name=compute_score"),
+        (OURS, "score", "failed", f"{OURS} has no function score", "it has compute_score, compute_score_sync"),
         (None, None, "failed", "no reward function is set", f"reward.custom_reward_function.path={OURS}"),
         ("pkg://no.such.module", None, "failed", "ModuleNotFoundError", "install it where verl's workers run"),
         ("/nowhere.py", None, "failed", "FileNotFoundError", "give the path from here"),
@@ -45,6 +50,12 @@ async def test_paths_and_names(path: Any, name: Any, level: str, what: str, fix:
     assert finding.level.value == level
     assert what in finding.what
     assert fix in finding.fix
+
+
+async def test_the_manager_that_cannot_await() -> None:
+    finding = await look(OURS, "compute_score_sync", manager="remote")
+    assert finding.level.value == "ok"
+    assert "as the reward manager remote wants it" in finding.what
 
 
 async def test_the_fix_is_in_the_words_of_the_version() -> None:

@@ -169,7 +169,7 @@ class TestManagers:
             ({"reward_model.reward_manager": "prime"}, "0.8.0", "failed", "reward.reward_manager.name=naive"),
             ({"reward_model.reward_manager": "prime"}, "0.7.0", "ok", ""),
             ({"reward_model.reward_manager": "typo"}, "0.7.0", "failed", "reward_model.reward_manager=naive"),
-            ({"reward.reward_manager.name": "remote"}, "0.9.1", "failed", "reward.reward_manager.name=naive"),
+            ({"reward.reward_manager.name": "remote"}, "0.9.1", "warning", "reward.reward_manager.name=naive"),
             ({"reward.reward_manager.name": Unknown("$MANAGER")}, "0.9.1", "skipped", ""),
             ({"reward.reward_manager.source": "importlib"}, "0.9.1", "skipped", ""),
         ],
@@ -177,6 +177,15 @@ class TestManagers:
     def test_which_serve(self, values: dict[str, Any], version: str, level: str, fix: str) -> None:
         [finding] = check_manager(wired(values, version))
         assert (finding.level.value, finding.fix) == (level, fix)
+
+    @pytest.mark.parametrize(("function", "level"), [(None, "failed"), ("compute_score_sync", "warning")])
+    def test_the_one_that_cannot_await(self, function: str | None, level: str) -> None:
+        values = {"reward.reward_manager.name": "remote", f"reward.{PATH}": OURS}
+        if function:
+            values["reward.custom_reward_function.name"] = function
+        [finding] = check_manager(wired(values))
+        assert finding.level.value == level
+        assert ("compute_score_sync" in finding.fix) == (level == "failed")
 
     def test_one_request_at_a_time(self) -> None:
         [finding] = check_manager(wired({"reward.reward_manager.name": "rate_limited"}))

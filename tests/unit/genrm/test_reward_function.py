@@ -17,7 +17,7 @@ import respx
 
 import genrm.reward_function
 from genrm import SampleError, SettingsError
-from genrm.reward_function import compute_score, compute_score_batch
+from genrm.reward_function import compute_score, compute_score_batch, compute_score_sync
 from tests_support import BASE_URL, CHAT, completion
 
 INFO = {"question": "What is 2 + 2?", "split": "train"}
@@ -39,7 +39,8 @@ def by_solution(request: httpx.Request) -> httpx.Response:
 
 def test_verl_sees_a_coroutine_function() -> None:
     assert inspect.iscoroutinefunction(compute_score)
-    assert not inspect.iscoroutinefunction(compute_score_batch)
+    for function in (compute_score_batch, compute_score_sync):
+        assert not inspect.iscoroutinefunction(function)
 
 
 async def test_as_verl_calls_it(judge_server: respx.MockRouter) -> None:

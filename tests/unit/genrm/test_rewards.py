@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import struct
+import sys
 from typing import Any
 
 import pytest
 
 from genrm import Judgement, JudgeUnreachable, NoVerdictError, Reason, Sample, Settings, Verdict
-from genrm.rewards import reward_by_judge, reward_by_rule
+from genrm.rewards import LEFT_OUT, reward_by_judge, reward_by_rule
 
 KEYS = ["score", "acc", "genrm_verdict", "genrm_reason", "genrm_attempts", "genrm_latency", "genrm_tokens"]
 KEYS += ["genrm_fallback"]
@@ -47,6 +49,7 @@ async def test_an_empty_solution_pays_nothing() -> None:
         ("rule", Sample("\\boxed{5}", "4"), 0.0),
         ("rule", NO_TRUTH, 0.0),
         ("zero", RIGHT, 0.0),
+        ("skip", RIGHT, 0.0),
         (0.25, RIGHT, 0.25),
         (-1, RIGHT, -1.0),
         ("nan", RIGHT, math.nan),
@@ -58,6 +61,13 @@ async def test_no_verdict_is_what_the_setting_says(policy: Any, sample: Sample, 
     assert record["score"] == pytest.approx(score, nan_ok=True)
     assert record["acc"] == pytest.approx(score, nan_ok=True)
     assert (record["genrm_verdict"], record["genrm_reason"], record["genrm_fallback"]) == (-1, 20, 1)
+
+
+async def test_what_is_to_be_left_out_is_known_by_its_number() -> None:
+    """Also in float32, which verl keeps rewards in; nearly 0 for everybody else."""
+    record = await reward_by_judge(RIGHT, NO_VERDICT, Settings.load(on_no_verdict="skip"))
+    assert record["score"] == LEFT_OUT == struct.unpack("f", struct.pack("f", LEFT_OUT))[0]
+    assert 0 != LEFT_OUT < sys.float_info.epsilon
 
 
 async def test_no_verdict_may_be_an_error() -> None:

@@ -1,0 +1,1 @@
+"""Tests inside the real verl and Ray; run by `nox -s verl`."""
