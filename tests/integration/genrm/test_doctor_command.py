@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from genrm_command import PATIENCE, run, start
 
+from genrm_command import PATIENCE, run, start
 from mock_server.server import MockServer
 
 Servers = Callable[..., MockServer]

@@ -13,7 +13,6 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
-from genrm_command import run
 from rich.console import Console
 
 from genrm import JudgeGarbage, JudgeTimeout, OffloadError, Settings, SettingsError
@@ -21,6 +20,7 @@ from genrm.judge import Judge
 from genrm.offload.gateway import open_offload
 from genrm.offload.lease import Offload
 from genrm.workbench.offloading import put_to_sleep, show_status, wake_up
+from genrm_command import run
 from mock_server.server import MockServer
 
 Tool = Callable[..., Awaitable[int]]

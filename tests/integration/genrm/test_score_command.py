@@ -17,9 +17,9 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
-from genrm_command import PATIENCE, run, start, wait_until
 
 import genrm
+from genrm_command import PATIENCE, run, start, wait_until
 from mock_server.server import MockServer
 
 Servers = Callable[..., MockServer]
