@@ -38,6 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--policy", default=POLICY, metavar="NAME", help=f"what is trained on a GPU ({POLICY})")
 
 
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Only who asks for this folder by name has the options, and a judge."""
+    return None if hasattr(config.option, "server") else True
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     """Which judge it is."""
     options = Options.of(config.option)
