@@ -28,7 +28,7 @@ _NEEDS_MEMORY = "{name} has no GPU memory: this needs --server vllm or sglang on
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The launchers' options are pytest's here."""
     group = parser.getgroup("judge", "the judge under test")
-    add_options(group.addoption, list(KINDS))
+    add_options(group.addoption, list(KINDS), server=None)
     group.addoption(
         "--trainer-python",
         default=os.environ.get("TRAINER_PYTHON"),
@@ -39,14 +39,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
-    """Only who asks for this folder by name has the options, and a judge."""
-    return None if hasattr(config.option, "server") else True
+    """Whoever runs all tests has asked for no judge."""
+    return None if config.option.server else True
 
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Which judge it is."""
     options = Options.of(config.option)
-    return f"judge: {options.server}{' in a container' if options.docker else ''}"
+    return f"judge: {options.server or 'none (--server)'}{' in a container' if options.docker else ''}"
 
 
 @pytest.fixture(scope="session")
