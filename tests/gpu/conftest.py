@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,23 +15,38 @@ import pytest
 from genrm.settings import Settings
 from genrm.workbench.offloading import opened
 from judges import cases, memory
+from judges.host import StartError
 from judges.launch import Judge, lacks, launched
 from judges.memory import Memory
 from judges.options import Options, add_options
 from judges.programs import KINDS
 
+POLICY = "Qwen/Qwen2.5-0.5B-Instruct"
 _NEEDS_MEMORY = "{name} has no GPU memory: this needs --server vllm or sglang on a GPU, or a mock's simulated one"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The launchers' options are pytest's here."""
-    add_options(parser.getgroup("judge", "the judge under test").addoption, list(KINDS))
+    group = parser.getgroup("judge", "the judge under test")
+    add_options(group.addoption, list(KINDS), server=None)
+    group.addoption(
+        "--trainer-python",
+        default=os.environ.get("TRAINER_PYTHON"),
+        metavar="PATH",
+        help="the Python that verl is installed for ($TRAINER_PYTHON, else on a GPU the judge's, else this one)",
+    )
+    group.addoption("--policy", default=POLICY, metavar="NAME", help=f"what is trained on a GPU ({POLICY})")
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Whoever runs all tests has asked for no judge."""
+    return None if config.option.server else True
 
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Which judge it is."""
     options = Options.of(config.option)
-    return f"judge: {options.server}{' in a container' if options.docker else ''}"
+    return f"judge: {options.server or 'none (--server)'}{' in a container' if options.docker else ''}"
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +55,15 @@ def judge(pytestconfig: pytest.Config) -> Iterator[Judge]:
     options = Options.of(pytestconfig.option)
     if reason := lacks(options):
         pytest.exit(reason, returncode=3)
+    # However this ends, the judge ends with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     with ExitStack() as running:
-        with capture.global_and_fixture_disabled():
-            up = running.enter_context(launched(options))
+        try:
+            with capture.global_and_fixture_disabled():
+                up = running.enter_context(launched(options))
+        except StartError as error:
+            pytest.exit(str(error), returncode=1)
         yield up
         with capture.global_and_fixture_disabled():
             running.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ def missing() -> str | None:
     except ImportError:
         return "--docker needs the Docker SDK: pip install docker"
     try:
-        docker.from_env().ping()
+        with closing(docker.from_env()) as client:
+            client.ping()
     except Exception as error:  # docker's, requests', urllib3's: whichever is nearest to the socket
         return f"--docker needs a Docker engine that answers ({error}): start one, or set DOCKER_HOST"
     return None

@@ -53,7 +53,7 @@ class Judge:
         """The servers that hold memory: behind SGLang's router all of its workers, else this one."""
         if self.kind.backend == "vllm":
             return [self.url]
-        return [str(worker["url"]) for worker in httpx.get(f"{self.url}/workers").json()["workers"]]
+        return [str(worker["url"]) for worker in httpx.get(f"{self.url}/workers", trust_env=False).json()["workers"]]
 
 
 def gpu_lacks(options: Options) -> str | None:

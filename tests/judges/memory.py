@@ -10,6 +10,7 @@ from typing import Protocol
 import httpx
 
 from genrm.offload.memory import NvmlProbe
+from judges.host import StartError
 from judges.launch import Judge
 
 MARGIN_GIB = 1.0
@@ -131,5 +132,8 @@ class GpuMemory:
         assert self._hog is not None
         assert self._hog.stdout is not None
         answer = self._hog.stdout.readline().strip()
-        assert answer, f"the trainer's process ended with code {self._hog.wait()}; its stderr is above"
+        if not answer:
+            code = self._hog.wait()
+            self.close()
+            raise StartError(f"the trainer's process ended with code {code}; why is said above")
         return answer == "ok"

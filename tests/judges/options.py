@@ -51,9 +51,9 @@ class Options:
         return cls(**{name: getattr(given, name) for name in cls.__dataclass_fields__})
 
 
-def add_options(add: Callable[..., Any], servers: Sequence[str]) -> None:
-    """Declare the options, by `ArgumentParser.add_argument` or pytest's `addoption`."""
-    add("--server", choices=servers, default="vllm", help="what serves the judge (vllm)")
+def add_options(add: Callable[..., Any], servers: Sequence[str], server: str | None = "vllm") -> None:
+    """Declare the options, by `ArgumentParser.add_argument` or pytest's `addoption`. `server`: the default one."""
+    add("--server", choices=servers, default=server, help="what serves the judge (vllm)")
     add(
         "--model",
         default=os.environ.get("GENRM_MODEL") or None,

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
+_DECIDE = ("domain.py", "tokens.py", "models.py", "judge.py", "policy.py")
 CACHE = Path(__file__).parents[2] / ".cache" / "tiny"
 
 
 def recipe() -> str:
     """A short name for all that decides what a training gives: this package's code, genrm's prompt, torch."""
-    texts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    texts = [Path(__file__).with_name(name).read_bytes() for name in _DECIDE]
     texts += [(resources.files("genrm") / "templates" / "judge.txt").read_bytes()]
     texts += [f"{name} {metadata.version(name)}".encode() for name in ("torch", "transformers", "tokenizers")]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]
