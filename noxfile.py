@@ -42,8 +42,9 @@ def pytest(session: nox.Session, folder: str, group: str = "test") -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and suspicious code, by ruff."""
+    """Style and suspicious code, by ruff; the example scripts by shellcheck."""
     install(session, "lint")
+    session.run("shellcheck", "-x", *map(str, sorted(Path("examples").glob("*.sh"))))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
