@@ -1,4 +1,4 @@
-"""The examples in the real verl: its configuration takes the keys of each script, its reward loop calls custom_genrm."""
+"""The examples in the real verl: its configuration takes each script's keys, its reward loop calls custom_genrm.py."""
 
 from __future__ import annotations
 
