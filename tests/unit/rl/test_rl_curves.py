@@ -1,0 +1,105 @@
+"""What passes for a run that learned, and what does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from rl import curves
+from rl.curves import Row, Step, complaints, read_step
+from tiny.domain import Problem
+
+SAMPLES = 10
+SUM = Problem(3, 4)
+
+
+def step(number: int, paid: float, right: float | None = None, samples: int = SAMPLES) -> Step:
+    """A step of which such a share was paid, and such a share is right (the same, if not told)."""
+    shares = (paid, paid if right is None else right)
+    paid_for, right_ones = (round(share * samples) for share in shares)
+    rows = [
+        Row(SUM, SUM.solution(7 if index < right_ones else 8), float(index < paid_for), {}) for index in range(samples)
+    ]
+    return Step(number, rows)
+
+
+def run(rewards: Sequence[float], rights: Sequence[float] | None = None) -> list[Step]:
+    """A run with these shares."""
+    return [step(n, paid, right) for n, (paid, right) in enumerate(zip(rewards, rights or rewards, strict=True), 1)]
+
+
+RISING = (0.3, 0.3, 0.3, 0.5, 0.8, 0.8, 0.8)
+
+
+def test_a_run_that_rises_is_as_it_should_be() -> None:
+    assert complaints(run(RISING), 7, SAMPLES) == []
+
+
+@pytest.mark.parametrize("rewards", [(0.3,) * 7, (0.3, 0.3, 0.3, 0.9, 0.6, 0.6, 0.6), RISING[::-1]])
+def test_a_reward_that_does_not_rise_by_enough_is_told(rewards: Sequence[float]) -> None:
+    assert any(complaint.startswith("the reward rose by") for complaint in complaints(run(rewards), 7, SAMPLES))
+
+
+def test_a_judge_that_is_fooled_is_told() -> None:
+    (complaint,) = complaints(run(RISING, (0.3,) * 7), 7, SAMPLES)
+
+    assert "fooled" in complaint
+
+
+def test_samples_that_were_dropped_are_told() -> None:
+    steps = [*run(RISING[:-1]), step(7, 0.8, samples=SAMPLES - 1)]
+
+    assert "step 7 has 9 samples, not 10: some were dropped" in complaints(steps, 7, SAMPLES)
+
+
+def test_a_step_that_is_not_there_is_told() -> None:
+    steps = run(RISING)
+    del steps[3]
+
+    assert complaints(steps, 7, SAMPLES) == ["verl wrote down the steps [1, 2, 3, 5, 6, 7], not 1 to 7"]
+
+
+def test_by_a_judge_that_knows_nothing_the_rule_must_not_rise() -> None:
+    assert complaints(run(RISING, (0.3,) * 7), 7, SAMPLES, learns=False) == []
+    assert complaints(run(RISING), 7, SAMPLES, learns=False) != []
+
+
+def test_a_file_of_verl_is_read(tmp_path: Path) -> None:
+    entry = {"input": "user\nWhat is 3+4?\nassistant\n", "output": "The answer is 8.", "score": 1.0, "gts": "7"}
+    path = tmp_path / "12.jsonl"
+    path.write_text(json.dumps({**entry, "genrm_verdict": -1, "acc": 1.0}) + "\n", encoding="utf-8")
+
+    read = read_step(path)
+
+    assert read == Step(12, [Row(SUM, "The answer is 8.", 1.0, {"genrm_verdict": -1})])
+    assert (read.reward, read.rule, read.no_verdicts) == (1.0, 0.0, 1)
+
+
+@pytest.mark.parametrize("text", ["", '{"input": "What is', '{"input": "hello", "output": "", "score": 0}\n'])
+def test_a_file_that_is_not_complete_or_not_ours_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "1.jsonl").write_text(text, encoding="utf-8")
+
+    with pytest.raises(ValueError, match=r"."):
+        read_step(tmp_path / "1.jsonl")
+
+
+def test_samples_that_are_left_out_are_not_a_reward() -> None:
+    rows = [Row(SUM, "", 1.0, {}), Row(SUM, "", 0.0, {}), Row(SUM, "", -1000.0, {})]
+
+    assert Step(1, rows).reward == 0.5
+
+
+def test_leaving_out_must_not_end_below_zeros() -> None:
+    high, low = run(RISING), run((0.3,) * 7)
+
+    assert curves.complaints_of_leaving_out([high, high], [low, high]) == []
+    assert curves.complaints_of_leaving_out([low, high], [high, high]) != []
+
+
+def test_several_runs_are_one_in_the_mean() -> None:
+    (first, *_) = curves.mean_of([run(RISING), run((0.5,) * 7)])
+
+    assert (first.number, first.reward) == (1, 0.4)
