@@ -83,7 +83,7 @@ class Verdict:
         reason: why there is none; with a value `Reason.OK`, or EMPTY_SOLUTION, which is False without asking.
     """
 
-    value: float | None
+    value: bool | float | None
     reason: Reason
 
     def __post_init__(self) -> None:
