@@ -40,7 +40,9 @@ class GenRM:
     parse: Callable[[str], float | None] | None = None
     reward: Reward = plain_reward
     # Judges by what they were made from, each with the tokenizer it knows, so that no other object gets that one's id.
-    _judges: dict[tuple[Any, ...], tuple[Judge, Any]] = field(default_factory=dict, init=False, repr=False, hash=False)
+    _judges: dict[tuple[Any, ...], tuple[Judge, Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.prompt:
