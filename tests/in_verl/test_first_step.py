@@ -60,10 +60,7 @@ def run(plan: command.Plan, base_url: str) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("trainer", ["v0", "v1"])
-def test_run_genrm_remote(
-    tmp_path: Path, policy: Path, mock_server_factory: Callable[..., MockServer], trainer: str
-) -> None:
+def test_run_genrm_remote(tmp_path: Path, policy: Path, mock_server_factory: Callable[..., MockServer]) -> None:
     """A third of the replies holds no verdict: nothing that verl logs is NaN for it, and the step is done."""
     judge = mock_server_factory(scenario={"shapes": {"no_box": 0.33}})
     plan = command.Plan(
@@ -73,7 +70,6 @@ def test_run_genrm_remote(
         steps=1,
         prompts=8,
         group=4,
-        trainer=trainer,
         estimator="genrm_grpo",
         plugins=("genrm.verl_plugin", *command.PLUGINS),
     )
