@@ -56,8 +56,9 @@ def pytest(session: nox.Session, folder: str, group: str = "test") -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and suspicious code, by ruff; workflows and compose file, by their schemas."""
+    """Style and suspicious code, by ruff; scripts, by shellcheck; workflows and compose file, by their schemas."""
     install(session, "lint")
+    session.run("shellcheck", "-x", *map(str, sorted(Path("examples").glob("*.sh"))))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     for schema, files in SCHEMAS.items():

@@ -1,5 +1,6 @@
 """genrm: a reward function that lets a generative reward model pay the rewards, and can be trusted with it."""
 
+from genrm.custom import GenRM
 from genrm.errors import (
     BadReply,
     GenRMError,
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BadReply",
+    "GenRM",
     "GenRMError",
     "Judge",
     "JudgeError",

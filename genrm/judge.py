@@ -16,12 +16,12 @@ from tenacity import AsyncRetrying, RetryCallState
 from genrm.errors import BadReply, JudgeError, JudgeOverloaded, JudgeRefused, JudgeTimeout, OffloadError
 from genrm.neutralise import Neutraliser
 from genrm.per_loop import PerLoop
-from genrm.prompts import Message, load_template, reminder_after
+from genrm.prompts import Message, Template, load_template
 from genrm.retries import CUT_SHORT, retry_without_verdict, stop_after, wait_as_asked
 from genrm.samples import Sample
 from genrm.settings import Settings
 from genrm.single_flight import SingleFlight
-from genrm.verdicts import Reason, Verdict, parse_verdict
+from genrm.verdicts import Reader, Reason, Verdict, parse_verdict
 
 if TYPE_CHECKING:
     from genrm.client import ChatClient
@@ -86,14 +86,24 @@ class Judge:
     Args:
         settings: of this judge.
         special_tokens: the judge's tokenizer's own, where known: they are neutralised in what the policy wrote.
+        template: what it is asked; None for that of the settings.
+        read: how its replies are read.
 
     Raises:
         TemplateError: the prompt template cannot serve.
     """
 
-    def __init__(self, settings: Settings, special_tokens: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        special_tokens: Iterable[str] = (),
+        *,
+        template: Template | None = None,
+        read: Reader = parse_verdict,
+    ) -> None:
         self.settings = settings
-        self._template = load_template(settings.prompt_template, settings.include_reference)
+        self._template = template or load_template(settings.prompt_template, settings.include_reference)
+        self._read = read
         self._neutraliser = Neutraliser(special_tokens)
         self._per_loop = PerLoop(self._open)
         self._no_verdicts: Counter[Reason] = Counter()
@@ -164,7 +174,7 @@ class Judge:
             return None
         from genrm.offload.gateway import open_offload
 
-        return open_offload(self.settings, self.render_canary)
+        return open_offload(self.settings, self.render_canary, self._read)
 
     async def _ask_as_worker(self, bound: _LoopBound, messages: Callable[[str], list[Message]]) -> Judgement:
         # The worker is kept for the pauses, too: a server in trouble is not also given the samples that wait.
@@ -223,7 +233,7 @@ class Judge:
     async def _ask_once(self, client: ChatClient, messages: Callable[[str], list[Message]], asking: _Asking) -> Verdict:
         asking.attempts += 1
         try:
-            reply = await client.complete(messages(reminder_after(asking.reason, asking.attempts)))
+            reply = await client.complete(messages(self._template.reminder_after(asking.reason, asking.attempts)))
         except JudgeError as error:
             error.attempt = asking.attempts
             asking.failure = error
@@ -231,7 +241,7 @@ class Judge:
         asking.failure = None
         asking.tokens += reply.tokens
         asking.reply = reply.text
-        verdict = parse_verdict(reply.text, reply.finish_reason)
+        verdict = self._read(reply.text, reply.finish_reason)
         asking.reason = verdict.reason
         return verdict
 

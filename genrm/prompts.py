@@ -27,6 +27,7 @@ Message = dict[str, str]
 _WRITE_THE_BOX_LAST = (
     "end your reply with one line that holds nothing but your final verdict, True or False, in \\boxed{}."
 )
+_END_AS_TOLD = "end your reply exactly as you were told to above."
 _UNREADABLE = "could not be read as a verdict. Be brief, and"
 _REMINDERS = {
     Reason.OK: "",
@@ -37,15 +38,6 @@ _REMINDERS = {
 }
 
 
-def reminder_after(reason: Reason, attempt: int) -> str:
-    """What to add to the prompt for the `attempt`-th request when the last reply held no verdict; "" for nothing.
-
-    At temperature 0 the same prompt gets the same reply, so each attempt's prompt is another one.
-    """
-    what = _REMINDERS.get(reason, _UNREADABLE)
-    return f"This is attempt {attempt}. Your last reply {what} {_WRITE_THE_BOX_LAST}" if what else ""
-
-
 @dataclass(frozen=True)
 class Template:
     """A checked prompt template.
@@ -53,10 +45,12 @@ class Template:
     Attributes:
         text: the template.
         origin: where it came from, for messages.
+        asks_for_box: whether it must ask for True or False in a box; else what it asks for is its own matter.
     """
 
     text: str
     origin: str
+    asks_for_box: bool = True
 
     def __post_init__(self) -> None:
         for name in ("problem", "solution"):
@@ -65,7 +59,7 @@ class Template:
         strange = sorted({match[1] for match in _FIELD_LIKE.finditer(self.text)} - set(FIELDS))
         if strange:
             raise TemplateError(f"{self.origin}: no such field: {', '.join(strange)}; there are {', '.join(FIELDS)}")
-        if "\\boxed" not in self.text[self.text.rindex("{solution}") :]:
+        if self.asks_for_box and "\\boxed" not in self.text[self.text.rindex("{solution}") :]:
             raise TemplateError(
                 f"{self.origin}: after the solution it must ask for the verdict, True or False, in \\boxed{{}} "
                 "(before it, the solution would have the last word)"
@@ -75,6 +69,15 @@ class Template:
     def shows_reference(self) -> bool:
         """Whether the judge sees the ground truth."""
         return "{reference}" in self.text
+
+    def reminder_after(self, reason: Reason, attempt: int) -> str:
+        """What to add to the prompt for the `attempt`-th request when the last reply held no verdict; "" for nothing.
+
+        At temperature 0 the same prompt gets the same reply, so each attempt's prompt is another one.
+        """
+        what = _REMINDERS.get(reason, _UNREADABLE)
+        ending = _WRITE_THE_BOX_LAST if self.asks_for_box else _END_AS_TOLD
+        return f"This is attempt {attempt}. Your last reply {what} {ending}" if what else ""
 
     def messages(
         self, neutraliser: Neutraliser, problem: str, solution: str, reference: str = "", reminder: str = ""
@@ -90,17 +93,18 @@ class Template:
 
 
 @cache
-def load_template(source: str = "", include_reference: bool = False) -> Template:
+def load_template(source: str = "", include_reference: bool = False, asks_for_box: bool = True) -> Template:
     """The template that the settings name.
 
     Args:
         source: a file's path, a template itself (it holds a field or a line break), or "" for the built-in one.
         include_reference: whether the judge is to see the ground truth.
+        asks_for_box: as of `Template`.
 
     Raises:
         TemplateError: it cannot be read, or cannot serve.
     """
-    template = _custom(source) if source else _built_in(include_reference)
+    template = _custom(source, asks_for_box) if source else _built_in(include_reference)
     if include_reference and not template.shows_reference:
         raise TemplateError(f"{template.origin}: INCLUDE_REFERENCE is set, but the field {{reference}} is missing")
     return template
@@ -112,7 +116,7 @@ def _built_in(include_reference: bool) -> Template:
     return Template(text.strip(), f"the built-in template {name}")
 
 
-def _custom(source: str) -> Template:
+def _custom(source: str, asks_for_box: bool) -> Template:
     if _FIELD.search(source) or "\n" in source:
         text, origin = source, "PROMPT_TEMPLATE"
     else:
@@ -120,4 +124,4 @@ def _custom(source: str) -> Template:
             text, origin = Path(source).expanduser().read_text(encoding="utf-8"), f"PROMPT_TEMPLATE {source}"
         except (OSError, UnicodeDecodeError) as error:
             raise TemplateError(f"PROMPT_TEMPLATE {source} cannot be read: {error}") from None
-    return Template(text.replace("{{}}", "{}").strip(), origin)
+    return Template(text.replace("{{}}", "{}").strip(), origin, asks_for_box)

@@ -13,20 +13,17 @@ manager and for anybody's own loop. Settings: see genrm.settings.
 # Absolute imports only: given by path, verl runs this file as a module without a package.
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import anyio
 from anyio.from_thread import start_blocking_portal
 
 from genrm.blocking import run_blocking
-from genrm.errors import SampleError, SettingsError
-from genrm.judge import Judge
+from genrm.custom import GenRM
+from genrm.errors import SampleError
 from genrm.prompts import load_template
-from genrm.rewards import Record, reward_by_judge, reward_by_rule
-from genrm.samples import Sample
-from genrm.settings import PREFIX, Settings, overrides_in, warn_of_unknown_variables
+from genrm.rewards import Record
+from genrm.settings import Settings, warn_of_unknown_variables
 
 __all__ = ["compute_score", "compute_score_batch", "compute_score_sync"]
 
@@ -60,21 +57,9 @@ async def compute_score(
         NoVerdictError: the judge gave no verdict, and GENRM_ON_NO_VERDICT=raise.
         OffloadError: with USE_OFFLOAD, the judge cannot be woken, or is awake and answers garbage.
     """
-    judge = judge_for(kwargs, reward_router_address, reward_model_tokenizer)
-    counts = True
-    try:
-        sample = Sample.from_verl(data_source, solution_str, ground_truth, extra_info)
-        counts = not sample.is_validation
-        return await _score(judge, sample)
-    finally:
-        if counts:
-            await judge.scored()  # whatever became of it: the batch has one less to come
-
-
-async def _score(judge: Judge, sample: Sample) -> Record:
-    if sample.is_validation and judge.settings.validation == "rule":
-        return await reward_by_rule(sample)
-    return await reward_by_judge(sample, await judge.judge(sample), judge.settings)
+    return await _genrm.compute_score(
+        data_source, solution_str, ground_truth, extra_info, reward_router_address, reward_model_tokenizer, **kwargs
+    )
 
 
 def compute_score_sync(*args: Any, **kwargs: Any) -> Record:
@@ -106,40 +91,10 @@ def compute_score_batch(
         raise SampleError(
             f"the columns of a batch differ in length: {', '.join(str(len(column)) for column in columns)}"
         )
-    judge_for(*_split(kwargs))  # a wrong setting fails before anything is asked
+    _genrm.judge_for(*_split(kwargs))  # a wrong setting fails before anything is asked
     # A thread with a loop of its own: the caller's may be running, and asyncio allows one a thread.
     with start_blocking_portal() as portal:
-        return portal.call(score_rows, list(zip(*columns, strict=True)), kwargs)
-
-
-async def score_rows(rows: Sequence[tuple[Any, ...]], kwargs: Mapping[str, Any]) -> list[Record]:
-    """The rewards of many rollouts, in their order.
-
-    Args:
-        rows: the positional arguments of `compute_score`, for each rollout.
-        kwargs: its keyword arguments, the same for all.
-
-    Raises:
-        As `compute_score`, for the first row in order that failed, after all the others were scored.
-    """
-    outcomes: dict[int, Record | Exception] = {}
-
-    async def score(index: int, row: tuple[Any, ...]) -> None:
-        try:
-            outcomes[index] = await compute_score(*row, **kwargs)
-        except Exception as error:
-            outcomes[index] = error
-
-    async with anyio.create_task_group() as tasks:
-        for index, row in enumerate(rows):
-            tasks.start_soon(score, index, row)
-    records = []
-    for index in range(len(rows)):
-        outcome = outcomes[index]
-        if isinstance(outcome, Exception):
-            raise outcome
-        records.append(outcome)
-    return records
+        return portal.call(_genrm.score_rows, list(zip(*columns, strict=True)), kwargs)
 
 
 def _split(kwargs: dict[str, Any]) -> tuple[dict[str, Any], str | None, Any]:
@@ -147,30 +102,7 @@ def _split(kwargs: dict[str, Any]) -> tuple[dict[str, Any], str | None, Any]:
     return settings, settings.pop("reward_router_address", None), settings.pop("reward_model_tokenizer", None)
 
 
-# Judges by what they were made from, each with the tokenizer it knows, so that no other object gets that one's id.
-_judges: dict[tuple[Any, ...], tuple[Judge, Any]] = {}
-
-
-def judge_for(kwargs: Mapping[str, Any], router_address: str | None = None, tokenizer: Any = None) -> Judge:
-    """The judge of these settings and of the variables as they are now: always the same one."""
-    # The environment is a part of the key: a notebook that changes it must not be answered by its old settings.
-    environment = tuple(item for item in os.environ.items() if item[0].startswith(PREFIX))
-    key = (environment, repr(sorted(kwargs.items())), router_address, id(tokenizer))
-    if key not in _judges:
-        overrides = overrides_in(kwargs)
-        if router_address:
-            overrides["base_url"] = router_address
-        settings = Settings.load(**overrides)
-        if router_address and settings.use_offload:
-            raise SettingsError(
-                "GENRM_USE_OFFLOAD was true, but verl serves this judge itself (reward.reward_model) and lets it sleep "
-                "itself; set it to false"
-            )
-        special_tokens = getattr(tokenizer, "all_special_tokens", None) or ()
-        # Another thread may have been quicker: one judge for all, so that each loop is one user of its memory.
-        _judges.setdefault(key, (Judge(settings, special_tokens), tokenizer))
-    return _judges[key][0]
-
+_genrm = GenRM()
 
 # A wrong environment stops the run here, when verl loads the function, rather than at its first reward: there verl's
 # trainer drops the sample and goes on.

@@ -6,7 +6,7 @@ record always has the same keys, with plain Python numbers:
 ==================  ===========================================================================================
 score               the reward: 1.0 right, 0.0 wrong, else what GENRM_ON_NO_VERDICT or the rule says
 acc                 the same number; verl's validation metrics look for this name
-genrm_verdict       1 right, 0 wrong, -1 no verdict
+genrm_verdict       1 right, 0 wrong, -1 no verdict; of a `genrm.custom.GenRM` what it gave, from 0 to 1
 genrm_reason        why: the number of a `genrm.verdicts.Reason`; 0 with a verdict of the judge
 genrm_attempts      requests made for this sample
 genrm_latency       seconds
@@ -18,6 +18,7 @@ genrm_fallback      1 if the score came from GENRM_ON_NO_VERDICT, else 0
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from genrm.errors import NoVerdictError
 from genrm.judge import Judgement
@@ -36,15 +37,29 @@ where a penalty is added to it, and NaN is not.
 """
 
 
-async def reward_by_judge(sample: Sample, judgement: Judgement, settings: Settings) -> Record:
+Reward = Callable[[float, Sample], float]
+"""A verdict's value and its sample -> what that pays."""
+
+
+def plain_reward(value: float, _sample: Sample) -> float:
+    """1.0 right, 0.0 wrong."""
+    return float(value)
+
+
+async def reward_by_judge(
+    sample: Sample, judgement: Judgement, settings: Settings, reward: Reward = plain_reward
+) -> Record:
     """The record of a sample that the judge was asked about.
+
+    Args:
+        reward: what a verdict pays.
 
     Raises:
         NoVerdictError: there is no verdict, and GENRM_ON_NO_VERDICT=raise.
     """
     value = judgement.verdict.value
     if value is not None:
-        return _record(float(value), judgement, fallback=False)
+        return _record(float(reward(value, sample)), judgement, fallback=False)
     return _record(await _without_verdict(sample, judgement, settings), judgement, fallback=True)
 
 
@@ -73,7 +88,7 @@ def _record(score: float, judgement: Judgement, *, fallback: bool) -> Record:
     return {
         "score": score,
         "acc": score,
-        "genrm_verdict": -1 if value is None else int(value),
+        "genrm_verdict": -1 if value is None else value + 0,  # a plain number, as True + 0 is 1
         "genrm_reason": judgement.verdict.reason.number,
         "genrm_attempts": judgement.attempts,
         "genrm_latency": judgement.latency,

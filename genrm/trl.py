@@ -25,9 +25,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from genrm.custom import GenRM
 from genrm.errors import SampleError, SettingsError
-from genrm.reward_function import judge_for, score_rows
-from genrm.rewards import Record
+from genrm.rewards import LEFT_OUT, Record
 from genrm.settings import PREFIX, Settings, unknown
 from genrm.verdicts import Reason
 
@@ -43,6 +43,7 @@ class RewardFunction:
 
     Args:
         name: what TRL logs it as. Two functions of one trainer need two names.
+        model: a GenRM of your own; None: the one that is asked for True or False in a box.
         settings: by their names; they win over GENRM_* variables. ON_NO_VERDICT is nan where neither sets it; TRL is
             told None for it.
 
@@ -52,13 +53,14 @@ class RewardFunction:
 
     # A class: TRL pickles reward functions where it scores in another process, and reads their __name__.
 
-    def __init__(self, name: str = "genrm", **settings: Any) -> None:
+    def __init__(self, name: str = "genrm", model: GenRM | None = None, **settings: Any) -> None:
         self.__name__ = name
+        self._model = model or GenRM()
         self._settings = {key.lower().removeprefix(PREFIX.lower()): value for key, value in settings.items()}
         for key in self._settings:
             if key not in Settings.model_fields:
                 raise SettingsError(unknown(key))
-        judge_for(self._kwargs())
+        self._model.judge_for(self._kwargs())
 
     async def __call__(
         self,
@@ -88,16 +90,16 @@ class RewardFunction:
         ]
         kwargs = self._kwargs()
         try:
-            records = await score_rows(rows, kwargs)
+            records = await self._model.score_rows(rows, kwargs)
         finally:
-            await judge_for(kwargs).batch_over()
+            await self._model.judge_for(kwargs).batch_over()
         if log_extra:
             for column, values in _table(self.__name__, records):
                 log_extra(column, values)
         if log_metric:
             for metric, value in _metrics(self.__name__, records):
                 log_metric(metric, value)
-        return [None if math.isnan(record["score"]) else record["score"] for record in records]
+        return [_reward(record["score"]) for record in records]
 
     def _kwargs(self) -> dict[str, Any]:
         """The settings, with what is the default here where nobody has said otherwise."""
@@ -109,9 +111,14 @@ class RewardFunction:
 _READ = frozenset((*TRUTH_COLUMNS, *PASSED_ON))
 
 
-def reward_function(name: str = "genrm", **settings: Any) -> RewardFunction:
+def reward_function(name: str = "genrm", model: GenRM | None = None, **settings: Any) -> RewardFunction:
     """A reward function with settings of its own: see `RewardFunction`."""
-    return RewardFunction(name, **settings)
+    return RewardFunction(name, model, **settings)
+
+
+def _reward(score: float) -> float | None:
+    """What TRL is told: None where ON_NO_VERDICT is nan or skip, and there was no verdict."""
+    return None if math.isnan(score) or score == LEFT_OUT else score
 
 
 def _row(prompt: Any, completion: Any, columns: Mapping[str, Any]) -> tuple[Any, ...]:

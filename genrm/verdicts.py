@@ -17,7 +17,9 @@ pay for a True that the judge never gave, so whatever is not clearly a verdict i
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -25,6 +27,8 @@ from genrm.boxes import Box, box_open_at, brace_open_at, find_boxes
 from genrm.lead_ins import denied, introduced_as_foreign, is_bullet, is_label
 from genrm.quotations import Quotations, in_quoting_fence
 from genrm.thinking import after_thinking
+
+logger = logging.getLogger(__name__)
 
 
 class Reason(str, Enum):
@@ -75,14 +79,16 @@ class Verdict:
     """What a reply says of a solution.
 
     Attributes:
-        value: True (right), False (wrong) or None (no verdict).
+        value: True (right), False (wrong) or None (no verdict); of a parser of one's own also a number between.
         reason: why there is none; with a value `Reason.OK`, or EMPTY_SOLUTION, which is False without asking.
     """
 
-    value: bool | None
+    value: bool | float | None
     reason: Reason
 
     def __post_init__(self) -> None:
+        if self.value is not None and not 0 <= self.value <= 1:
+            raise ValueError(f"a verdict is True, False or a number from 0 to 1, and not {self.value!r}")
         if (self.value is None) == (self.reason in _WITH_VALUE):
             raise ValueError(f"the reason {self.reason} does not go with the value {self.value}")
 
@@ -95,6 +101,32 @@ _FINISH = {
 }
 
 
+Reader = Callable[[str, str | None], Verdict]
+"""Text and finish_reason of a reply -> its verdict."""
+
+
+def reader_of(parse: Callable[[str], float | None]) -> Reader:
+    """A reader around a parser of one's own, which sees whole answers alone: rules 1 to 3 hold before it.
+
+    Args:
+        parse: an answer -> True, False or a number from 0 to 1. Anything else is none: None, other numbers, errors.
+    """
+
+    def read(reply: str, finish_reason: str | None) -> Verdict:
+        answer = _answer(reply, finish_reason)
+        if isinstance(answer, Verdict):
+            return answer
+        try:
+            value = parse(answer)
+        except Exception:  # of a reply that nobody thought of; a run must not end with it
+            logger.exception("a parser failed; its reply counts as none")
+            value = None
+        is_one = value is not None and 0 <= value <= 1
+        return Verdict(value, Reason.OK) if is_one else Verdict(None, Reason.OFF_VOCABULARY)
+
+    return read
+
+
 def parse_verdict(reply: str, finish_reason: str | None = "stop") -> Verdict:
     """Read the verdict of one reply.
 
@@ -105,6 +137,12 @@ def parse_verdict(reply: str, finish_reason: str | None = "stop") -> Verdict:
     Returns:
         The verdict; never raises, whatever the text.
     """
+    answer = _answer(reply, finish_reason)
+    return answer if isinstance(answer, Verdict) else _verdict_of_boxes(answer)
+
+
+def _answer(reply: str, finish_reason: str | None) -> str | Verdict:
+    """What of a reply is its answer; else the verdict that there is none."""
     if finish_reason != "stop":
         return Verdict(None, _FINISH.get(finish_reason, Reason.UNFINISHED))
     answer = after_thinking(reply)
@@ -118,7 +156,7 @@ def parse_verdict(reply: str, finish_reason: str | None = "stop") -> Verdict:
         return Verdict(None, Reason.CONTROL_TOKEN)
     if _PROMPT_HEADER.search(answer):
         return Verdict(None, Reason.PROMPT_ECHO)
-    return _verdict_of_boxes(answer)
+    return answer
 
 
 # -- control tokens and section headers --

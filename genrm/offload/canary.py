@@ -18,7 +18,7 @@ import anyio
 from genrm.client import ChatClient
 from genrm.errors import JudgeError, JudgeGarbage, SettingsError
 from genrm.prompts import Message
-from genrm.verdicts import parse_verdict
+from genrm.verdicts import Reader, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,11 @@ def _label(value: object) -> bool:
     return value
 
 
+def _agrees(verdict: Verdict, canary: Canary) -> bool:
+    """Whether it is the known one, or a number on its side."""
+    return verdict.value is not None and (verdict.value > 0.5) is canary.label
+
+
 class Canaries:
     """Asks one server about the canaries.
 
@@ -76,15 +81,22 @@ class Canaries:
         canaries: what is asked.
         client: asks that server.
         render: a canary -> the judge's prompt.
+        read: a reply -> its verdict.
     """
 
     def __init__(
-        self, url: str, canaries: Sequence[Canary], client: ChatClient, render: Callable[[Canary], list[Message]]
+        self,
+        url: str,
+        canaries: Sequence[Canary],
+        client: ChatClient,
+        render: Callable[[Canary], list[Message]],
+        read: Reader,
     ) -> None:
         self._url = url
         self._canaries = canaries
         self._client = client
         self._render = render
+        self._read = read
 
     async def check(self) -> None:
         """Ask about all of them at once.
@@ -101,7 +113,7 @@ class Canaries:
             except JudgeError as error:
                 outcomes.append(error)
             else:
-                outcomes.append(parse_verdict(reply.text, reply.finish_reason).value is canary.label)
+                outcomes.append(_agrees(self._read(reply.text, reply.finish_reason), canary))
 
         async with anyio.create_task_group() as tasks:
             for canary in self._canaries:

@@ -21,6 +21,7 @@ from genrm.offload.vllm import VllmServer
 from genrm.prompts import Message
 from genrm.settings import Settings
 from genrm.transport import MendedTransport
+from genrm.verdicts import Reader, parse_verdict
 
 _MARGIN_SECONDS = 60.0
 """Beyond a sample's deadline: then its lease, of a process that is silent, is taken for lost."""
@@ -32,11 +33,13 @@ class HttpGateway:
     Args:
         settings: of the judge.
         render: a canary -> the judge's prompt.
+        read: a reply -> its verdict.
     """
 
-    def __init__(self, settings: Settings, render: Callable[[Canary], list[Message]]) -> None:
+    def __init__(self, settings: Settings, render: Callable[[Canary], list[Message]], read: Reader) -> None:
         self._settings = settings
         self._render = render
+        self._read = read
         self._canaries = load_canaries(settings.canary)
         self._http = httpx.AsyncClient(transport=MendedTransport())
 
@@ -59,7 +62,7 @@ class HttpGateway:
 
     async def _check(self, server: Server) -> None:
         client = ChatClient(self._settings, self._http, Endpoints([server.url]))
-        canaries = Canaries(server.url, self._canaries, client, self._render)
+        canaries = Canaries(server.url, self._canaries, client, self._render, self._read)
         try:
             await canaries.check()
         except JudgeGarbage:
@@ -73,7 +76,9 @@ def _said(key: SecretStr) -> str:
     return "" if key.get_secret_value() == "EMPTY" else key.get_secret_value()
 
 
-def open_offload(settings: Settings, render: Callable[[Canary], list[Message]]) -> Offload:
+def open_offload(
+    settings: Settings, render: Callable[[Canary], list[Message]], read: Reader = parse_verdict
+) -> Offload:
     """The offload of the judge that the settings name, for the running event loop.
 
     Raises:
@@ -86,7 +91,7 @@ def open_offload(settings: Settings, render: Callable[[Canary], list[Message]]) 
     policy = Policy(linger, settings.batch_size, settings.sample_timeout + settings.wake_timeout + _MARGIN_SECONDS)
     return Offload(
         open_store(settings.offload_ledger, settings.base_url, settings.offload_dir, policy),
-        HttpGateway(settings, render),
+        HttpGateway(settings, render, read),
         MemoryWatch(open_probe(settings.base_url)),
         linger=linger,
         wake_seconds=settings.wake_timeout,

@@ -29,7 +29,7 @@ class Line(TypedDict):
     id: str
     digest: str
     label: bool | None
-    verdict: bool | None
+    verdict: bool | float | None
     reason: str
     score: float | None
     fallback: bool

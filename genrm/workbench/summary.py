@@ -16,7 +16,7 @@ from genrm.workbench.outputs import Line
 class Summary:
     """Counts lines of output. A latency is counted only for samples that the judge was asked about."""
 
-    verdicts: Counter[tuple[bool | None, bool | None]] = field(default_factory=Counter)  # (label, verdict)
+    verdicts: Counter[tuple[bool | None, bool | float | None]] = field(default_factory=Counter)  # (label, verdict)
     reasons: Counter[str] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
     attempts: int = 0

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tensordict import TensorDict
 from verl import DataProto
@@ -88,6 +88,8 @@ def test_where_every_sample_has_a_verdict_it_is_verls_grpo(batch: list[Rollout],
 
 
 @given(batch=rollouts(REWARDS | NOTHING), by_std=st.booleans())
+@example(batch=[Rollout("a", LEFT_OUT, 2), Rollout("a", math.nan, 3), Rollout("b", LEFT_OUT, 1)], by_std=True)
+@example(batch=[Rollout("a", 1.0, 2), Rollout("a", LEFT_OUT, 3), Rollout("b", 1.0, 1)], by_std=True)
 def test_those_without_are_as_if_they_were_not_there(batch: list[Rollout], by_std: bool) -> None:
     found = advantages(batch, "genrm_grpo", by_std)
     judged = [row for row, rollout in enumerate(batch) if rollout.is_judged]

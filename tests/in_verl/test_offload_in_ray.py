@@ -16,7 +16,7 @@ from mock_server import MockServer
 BATCH = 32
 
 
-@pytest.mark.parametrize("ledger", ["ray", "file"])
+@pytest.mark.parametrize("ledger", ["auto", "ray", "file"])
 def test_one_wake_and_one_sleep_a_batch(
     loops: RewardLoops, mock_server_factory: Callable[..., MockServer], tmp_path: Path, ledger: str
 ) -> None:
@@ -26,8 +26,7 @@ def test_one_wake_and_one_sleep_a_batch(
         "BASE_URL": judge.base_url,
         "USE_OFFLOAD": 1,
         "BATCH_SIZE": BATCH,
-        # Ray's workers are connected to a cluster, so this is what they take by themselves.
-        "OFFLOAD_LEDGER": "auto" if ledger == "ray" else ledger,
+        "OFFLOAD_LEDGER": ledger,
         "OFFLOAD_DIR": tmp_path,
         "IDLE_LINGER": 600,
     }
@@ -45,4 +44,5 @@ def test_one_wake_and_one_sleep_a_batch(
         assert all(exchange.state and not exchange.state.asleep for exchange in news if exchange.completion)
         assert result.non_tensor_batch["genrm_verdict"].tolist() == verdicts(judge.requests, rows)
         assert -1 not in result.non_tensor_batch["genrm_verdict"]
+    # Processes that are connected to a cluster keep it there by themselves.
     assert bool(list(tmp_path.iterdir())) == (ledger == "file")

@@ -98,6 +98,10 @@ def test_processes_of_verls_own(loops: RewardLoops, judge: MockServer) -> None:
     try:
         rows = sums(32)
         check(*scored(manager, loops, rows), rows, judge)
+        # The manager takes the first sample's keys for all: a further one of another would not be seen above.
+        [worker] = manager.reward_loop_workers
+        outputs = ray.get(worker.compute_score_batch.remote(loops.batch(rows)))
+        assert [list(output["reward_extra_info"]) for output in outputs] == [KEYS] * len(rows)
     finally:
         for worker in manager.reward_loop_workers:
             ray.kill(worker)

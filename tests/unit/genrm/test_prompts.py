@@ -8,9 +8,10 @@ import pytest
 
 from genrm import Reason, TemplateError
 from genrm.neutralise import Neutraliser
-from genrm.prompts import load_template, reminder_after
+from genrm.prompts import load_template
 
 PLAIN = Neutraliser()
+TEMPLATE = load_template()
 GOOD = "Q {problem} S {solution} put it in \\boxed{}"
 
 
@@ -31,19 +32,26 @@ def test_the_reference_is_shown_when_asked_for() -> None:
 
 
 def test_a_reminder_comes_last() -> None:
-    [message] = load_template().messages(PLAIN, "p", "s", reminder=reminder_after(Reason.NO_BOX, 2))
+    [message] = TEMPLATE.messages(PLAIN, "p", "s", reminder=TEMPLATE.reminder_after(Reason.NO_BOX, 2))
     assert message["content"].endswith("nothing but your final verdict, True or False, in \\boxed{}.")
 
 
 def test_reminders_say_what_was_wrong() -> None:
-    assert "cut off" in reminder_after(Reason.TRUNCATED, 2)
-    assert "could not be read" in reminder_after(Reason.CONFLICT, 2)
-    assert reminder_after(Reason.ABORTED, 2) == reminder_after(Reason.OK, 1) == ""
+    assert "cut off" in TEMPLATE.reminder_after(Reason.TRUNCATED, 2)
+    assert "could not be read" in TEMPLATE.reminder_after(Reason.CONFLICT, 2)
+    assert TEMPLATE.reminder_after(Reason.ABORTED, 2) == TEMPLATE.reminder_after(Reason.OK, 1) == ""
 
 
 def test_no_two_attempts_ask_alike() -> None:
     """At temperature 0 the same prompt would get the same reply."""
-    assert reminder_after(Reason.NO_BOX, 2) != reminder_after(Reason.NO_BOX, 3)
+    assert TEMPLATE.reminder_after(Reason.NO_BOX, 2) != TEMPLATE.reminder_after(Reason.NO_BOX, 3)
+
+
+def test_a_prompt_that_asks_for_something_else_is_reminded_of_that() -> None:
+    template = load_template("Q {problem} S {solution} put a mark in <mark></mark>", asks_for_box=False)
+    assert template.reminder_after(Reason.OFF_VOCABULARY, 2).endswith(
+        "end your reply exactly as you were told to above."
+    )
 
 
 @pytest.mark.parametrize("source", [GOOD, GOOD.replace("{}", "{{}}")])

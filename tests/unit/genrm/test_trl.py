@@ -14,7 +14,7 @@ import httpx
 import pytest
 import respx
 
-from genrm import NoVerdictError, SampleError, SettingsError
+from genrm import GenRM, NoVerdictError, SampleError, SettingsError
 from genrm.trl import reward, reward_function
 from tests_support import BASE_URL, CHAT, completion
 
@@ -113,7 +113,9 @@ async def test_a_validation_split_is_scored_by_rule(judge_server: respx.MockRout
     assert route.call_count == 1
 
 
-@pytest.mark.parametrize(("policy", "score"), [("rule", 1.0), ("zero", 0.0), ("-0.5", -0.5), ("nan", None)])
+@pytest.mark.parametrize(
+    ("policy", "score"), [("rule", 1.0), ("zero", 0.0), ("-0.5", -0.5), ("nan", None), ("skip", None)]
+)
 @pytest.mark.parametrize("said", ["variable", "argument"])
 async def test_no_verdict_pays_what_somebody_said(
     judge_server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch, policy: str, score: float | None, said: str
@@ -164,6 +166,19 @@ def test_trl_sees_an_async_callable_with_a_name() -> None:
     function: Callable[..., Any] = reward
     assert inspect.iscoroutinefunction(type(function).__call__)
     assert (function.__name__, reward_function("mine").__name__) == ("genrm", "mine")
+
+
+def forty_two(reply: str) -> float | None:
+    return 1.0 if "42" in reply else None
+
+
+async def test_a_genrm_of_ones_own(judge_server: respx.MockRouter) -> None:
+    route = judge_server.post(CHAT).mock(return_value=completion("I say 42."))
+    mine = GenRM(prompt="{problem} - {solution}", parse=forty_two)
+    function = reward_function("mine", mine)
+    for one in (function, pickle.loads(pickle.dumps(function))):
+        assert await one(prompts=[PROMPT], completions=["4"]) == [1.0]
+        assert json.loads(route.calls.last.request.content)["messages"][0]["content"].endswith(" - 4")
 
 
 async def test_it_pickles(judge_server: respx.MockRouter) -> None:

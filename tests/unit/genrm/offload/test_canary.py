@@ -12,6 +12,7 @@ from genrm import Settings, SettingsError
 from genrm.client import Reply
 from genrm.errors import JudgeGarbage, JudgeOverloaded
 from genrm.offload.canary import Canaries, Canary, load_canaries
+from genrm.verdicts import parse_verdict
 
 ROW = {"problem": "2 + 2?", "solution": "5", "label": False}
 
@@ -73,7 +74,7 @@ class Client:
 
 async def check(client: Client, count: int = 8) -> None:
     canaries = [Canary("?", "!", True)] * count
-    await Canaries("http://judge", canaries, client, lambda canary: []).check()  # type: ignore[arg-type]
+    await Canaries("http://judge", canaries, client, lambda canary: [], parse_verdict).check()  # type: ignore[arg-type]
 
 
 TRUE, FALSE, GARBAGE = "So it is. \\boxed{True}", "So it is. \\boxed{False}", "!!!!!!"
