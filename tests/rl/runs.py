@@ -14,6 +14,8 @@ from rl.curves import Step, read_step
 
 LIMIT_SECONDS = 1200.0
 """A run that takes longer hangs."""
+STOP_SECONDS = 5.0
+"""So long verl may take to end when it is interrupted, and Ray's processes that outlived it; then all are killed."""
 DONE = "ended with exit code 0"
 _LOOK_SECONDS = 0.5
 _LAST_LINES = 25
@@ -34,7 +36,7 @@ def run(plan: Plan, on_step: Callable[[Step], None]) -> list[Step]:
     """
     command.write_data(plan)
     log = plan.folder / "verl.log"
-    host = ProcessHost(command.program(plan), log, stop_seconds=20)
+    host = ProcessHost(command.program(plan), log, stop_seconds=STOP_SECONDS)
     steps: list[Step] = []
     deadline = time.monotonic() + LIMIT_SECONDS
     host.start()
