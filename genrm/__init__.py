@@ -1,6 +1,5 @@
 """genrm: a reward function that lets a generative reward model pay the rewards, and can be trusted with it."""
 
-from genrm.custom import GenRM
 from genrm.errors import (
     BadReply,
     GenRMError,
@@ -17,6 +16,7 @@ from genrm.errors import (
     SettingsError,
     TemplateError,
 )
+from genrm.genrm import GenRM
 from genrm.judge import Judge, Judgement
 from genrm.samples import Sample
 from genrm.settings import Settings

@@ -19,8 +19,8 @@ from typing import Any
 from anyio.from_thread import start_blocking_portal
 
 from genrm.blocking import run_blocking
-from genrm.custom import GenRM
 from genrm.errors import SampleError
+from genrm.genrm import GenRM
 from genrm.prompts import load_template
 from genrm.rewards import Record
 from genrm.settings import Settings, warn_of_unknown_variables

@@ -6,7 +6,7 @@ record always has the same keys, with plain Python numbers:
 ==================  ===========================================================================================
 score               the reward: 1.0 right, 0.0 wrong, else what GENRM_ON_NO_VERDICT or the rule says
 acc                 the same number; verl's validation metrics look for this name
-genrm_verdict       1 right, 0 wrong, -1 no verdict; of a `genrm.custom.GenRM` what it gave, from 0 to 1
+genrm_verdict       1 right, 0 wrong, -1 no verdict; of a `genrm.GenRM` what it gave, from 0 to 1
 genrm_reason        why: the number of a `genrm.verdicts.Reason`; 0 with a verdict of the judge
 genrm_attempts      requests made for this sample
 genrm_latency       seconds

@@ -25,8 +25,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from genrm.custom import GenRM
 from genrm.errors import SampleError, SettingsError
+from genrm.genrm import GenRM
 from genrm.rewards import LEFT_OUT, Record
 from genrm.settings import PREFIX, Settings, unknown
 from genrm.verdicts import Reason
