@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from judges.host import Host, StartError
+from judges.launch import free_port
+from judges.log_view import last_lines
+from judges.processes import ProcessHost
+from judges.programs import Program
 from mock_server import MockServer
 from parity.cases import CONTEXT, MODEL, Request
 from parity.exchange import Exchange
@@ -20,11 +22,6 @@ from parity.products import Flavour, Product
 MOCK_TOKENS_PER_SECOND = 300.0
 """So that 1500 tokens are caught in the act and 300 soon over."""
 START_SECONDS = 900.0
-STOP_SECONDS = 30.0
-
-
-class StartError(RuntimeError):
-    """The real server did not come up."""
 
 
 def mock(product: Product, flavour: Flavour) -> MockServer:
@@ -53,18 +50,18 @@ class RealServer:
     """A real server on CPU that has been started."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    host: Host
     log: Path
 
     def wait_until_ready(self, say: Callable[[str], None]) -> None:
         """Return when it answers. Raises StartError, with the end of its log, when it does not come up."""
         start = said = time.monotonic()
         while not self._is_healthy():
-            now = time.monotonic()
-            if self.process.poll() is not None or now - start > START_SECONDS:
-                ended = "ended" if self.process.poll() is not None else f"is not up after {START_SECONDS:g} s"
-                tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-                raise StartError(f"the real server {ended}; its log {self.log} ends with\n{tail}")
+            now, how = time.monotonic(), self.host.ended()
+            if now - start > START_SECONDS:
+                how = how or f"is not up after {START_SECONDS:g} s"
+            if how:
+                raise StartError(f"the real server {how}; its log {self.log} ends with\n{last_lines(self.log)}")
             if now - said > 20:
                 said = now
                 say(f"  waiting for the real server for {now - start:.0f} s")
@@ -80,37 +77,15 @@ class RealServer:
 @contextmanager
 def real(product: Product, flavour: Flavour, python: str, model: Path, log: Path) -> Iterator[RealServer]:
     """Start a real server on CPU, which takes a minute or more; it ends with the block, also at Ctrl-C."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*product.command(python, model, port), *flavour.arguments],
-            env=_environment(product, flavour),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # its workers end with it, and Ctrl-C is ours to handle
-        )
+    port = free_port()
+    program = Program(
+        [*product.command(python, model, port), *flavour.arguments],
+        {"HF_HUB_OFFLINE": "1", **product.environment, **flavour.environment},
+        own_variables=(product.own_variables, "PYTHON"),
+    )
+    host = ProcessHost(program, log)
+    host.start()
     try:
-        yield RealServer(f"http://127.0.0.1:{port}", process, log)
+        yield RealServer(f"http://127.0.0.1:{port}", host, log)
     finally:
-        _end(process)
-
-
-def _environment(product: Product, flavour: Flavour) -> dict[str, str]:
-    kept_out = (product.own_variables, "PYTHON")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(kept_out)}
-    return {**inherited, "HF_HUB_OFFLINE": "1", **product.environment, **flavour.environment}
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the server and its workers, politely at first."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    # Also where it ended: a worker may have outlived it.
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        host.stop()
