@@ -41,17 +41,23 @@ class Question:
 class Writer:
     """The model: takes what waits and answers it in batches."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+        self.name = name
+        self.tokenizer = tokenizer
+        self.context: int = model.config.max_position_embeddings
+        self.requests = 0
+        self._model = model
+        self._waiting: asyncio.Queue[Question] = asyncio.Queue()
+
+    @classmethod
+    def load(cls, folder: Path, name: str) -> Writer:
+        """The model in a folder."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        self.name = name
         torch.set_num_threads(1)  # the training run beside it needs the cores, too
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        self._waiting: asyncio.Queue[Question] = asyncio.Queue()
-        self.context: int = self._model.config.max_position_embeddings
-        self.requests = 0
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        return cls(model, AutoTokenizer.from_pretrained(folder), name)
 
     @property
     def end(self) -> int:
@@ -193,7 +199,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=30000)
     given = parser.parse_args()
     uvicorn.run(
-        app(Writer(given.model, given.served_model_name)), host=given.host, port=given.port, log_level="warning"
+        app(Writer.load(given.model, given.served_model_name)), host=given.host, port=given.port, log_level="warning"
     )
 
 

@@ -34,25 +34,24 @@ def arguments() -> argparse.Namespace:
         "python -m rl", None, __doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="?", choices=WHAT, default="learn", help="(learn)")
-    parser.add_argument(
-        "--judge", nargs="+", choices=("mock", "hf", "vllm"), default=["mock", "vllm"], help="one or more"
-    )
+    parser.add_argument("--judge", nargs="+", choices=JUDGES, default=["mock", "vllm", "control"], help="one or more")
     parser.add_argument("--judge-python", default=sys.executable, metavar="PATH", help="the Python that has vLLM")
     parser.add_argument("--trainer", choices=("v1", "v0"), default="v1", help="verl's: v1 is its default")
     parser.add_argument("--seed", type=int, default=0, help="the first (0)")
     parser.add_argument("--seeds", type=int, default=3, help="how many (3)")
     parser.add_argument("--steps", type=int, default=command.Plan.steps, help=f"of a run ({command.Plan.steps})")
     parser.add_argument("--short", action="store_true", help="one seed by the mock")
-    parser.add_argument("--no-control", action="store_true", help="leave out the judge that knows nothing")
     parser.add_argument(
         "--work", type=Path, default=command.ROOT / ".cache" / "rl", help="for logs, rollouts, pictures"
     )
     given = parser.parse_args()
     if given.short:
-        given.judge, given.seeds, given.no_control = ["mock"], 1, True
+        given.judge, given.seeds = ["mock"], 1
     return given
 
 
+JUDGES = ("mock", "hf", "vllm", experiments.CONTROL)
+"""The last is one that knows nothing."""
 WHAT: dict[str, Callable[[Lab], list[str]]] = {
     "learn": experiments.learn,
     "agree": experiments.agree,
@@ -71,7 +70,6 @@ def main() -> int:
         trainer=given.trainer,
         seeds=range(given.seed, given.seed + given.seeds),
         steps=given.steps,
-        control=not given.no_control,
         work=given.work.resolve(),
     )
     complaints = WHAT[given.what](lab)

@@ -48,10 +48,10 @@ class Plan:
     policy: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
-    steps: int = 18
+    steps: int = 28
     prompts: int = 32
     group: int = 8
-    rate: float = 5e-4
+    rate: float = 6e-4
     trainer: str = "v1"
     estimator: str = "grpo"
     plugins: tuple[str, ...] = PLUGINS

@@ -19,7 +19,8 @@ from rl.judging import RunningJudge
 from rl.plots import Line
 from tiny.__main__ import get_judge, get_policy
 
-CONTROL = "knows nothing"
+CONTROL = "control"
+"""A judge that was trained on shuffled labels, behind Hugging Face generate. By it nothing can be learned."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,6 @@ class Lab:
     trainer: str
     seeds: Sequence[int]
     steps: int
-    control: bool
     work: Path
 
     def plan(self, name: str, seed: int, judge: RunningJudge) -> Plan:
@@ -72,7 +72,7 @@ class Lab:
 
     @contextmanager
     def judge(self, kind: str) -> Iterator[RunningJudge]:
-        """A judge that is up: mock, hf, vllm, or the one that knows nothing."""
+        """A judge that is up: mock, hf, vllm or control."""
         if kind == "mock":
             with judging.mock() as running:
                 yield running
@@ -89,11 +89,11 @@ class Lab:
 def learn(lab: Lab) -> list[str]:
     """Train by each judge with each seed, and by the one that knows nothing."""
     complaints: list[str] = []
-    for kind in [*lab.judges, *([CONTROL] if lab.control else [])]:
+    for kind in lab.judges:
         lines: list[Line] = []
         with lab.judge(kind) as judge:
             for seed in lab.seeds[:1] if kind == CONTROL else lab.seeds:
-                name = f"{kind.replace(' ', '-')}-{lab.trainer}-seed{seed}"
+                name = f"{kind}-{lab.trainer}-seed{seed}"
                 plan, before = lab.plan(name, seed, judge), judge.asked()
                 steps = _train(lab, name, plan)
                 asked = judge.asked() - before
@@ -104,7 +104,7 @@ def learn(lab: Lab) -> list[str]:
                 _conclude(lab, name, steps, asked, found)
                 complaints += [f"{name}: {complaint}" for complaint in found]
         title = f"GRPO on CPU, verl's {lab.trainer} trainer; judge: {kind}"
-        _draw(lab, title, lines, f"rl_{kind.replace(' ', '_')}_{lab.trainer}.png")
+        _draw(lab, title, lines, f"rl_{kind}_{lab.trainer}.png")
     return complaints
 
 

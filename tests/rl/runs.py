@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,9 @@ from rl.curves import Step, read_step
 
 LIMIT_SECONDS = 1200.0
 """A run that takes longer hangs."""
+STOP_SECONDS = 5.0
+"""So long verl may take to end when it is interrupted, and Ray's processes that outlived it; then all are killed."""
+DONE = "ended with exit code 0"
 _LOOK_SECONDS = 0.5
 _LAST_LINES = 25
 
@@ -34,31 +36,34 @@ def run(plan: Plan, on_step: Callable[[Step], None]) -> list[Step]:
     """
     command.write_data(plan)
     log = plan.folder / "verl.log"
-    host = ProcessHost(command.program(plan), log, stop_seconds=20)
+    host = ProcessHost(command.program(plan), log, stop_seconds=STOP_SECONDS)
     steps: list[Step] = []
     deadline = time.monotonic() + LIMIT_SECONDS
     host.start()
     try:
-        while len(steps) < plan.steps:
-            ended = host.ended()
-            while step := _read(plan.folder / "rollouts" / f"{len(steps) + 1}.jsonl", plan.samples, ended is not None):
-                steps.append(step)
-                on_step(step)
-            if ended is not None:
-                break
+        while (ended := host.ended()) is None:
             if time.monotonic() > deadline:
                 raise RunError(f"verl is not done after {LIMIT_SECONDS:g} s; its log {log} ends with\n{_tail(log)}")
+            _read_on(plan, steps, on_step)
             time.sleep(_LOOK_SECONDS)
+        _read_on(plan, steps, on_step, is_final=True)
     finally:
         host.stop()
-    if len(steps) < plan.steps:
-        raise RunError(f"verl ended after {len(steps)} of {plan.steps} steps; its log {log} ends with\n{_tail(log)}")
+    if ended != DONE or len(steps) < plan.steps:
+        raise RunError(f"verl {ended}, {len(steps)} of {plan.steps} steps done; its log {log} ends with\n{_tail(log)}")
     return steps
+
+
+def _read_on(plan: Plan, steps: list[Step], on_step: Callable[[Step], None], is_final: bool = False) -> None:
+    """Add the steps that verl has written down meanwhile."""
+    while step := _read(plan.folder / "rollouts" / f"{len(steps) + 1}.jsonl", plan.samples, is_final):
+        steps.append(step)
+        on_step(step)
 
 
 def _read(path: Path, samples: int, is_final: bool) -> Step | None:
     """The step in a file; None while verl is still writing it. At the end it is taken as it is."""
-    with suppress(FileNotFoundError, json.JSONDecodeError, ValueError):
+    with suppress(FileNotFoundError, ValueError):
         step = read_step(path)
         if len(step.rows) == samples or is_final:
             return step
