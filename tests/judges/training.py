@@ -10,25 +10,20 @@ import json
 import os
 import re
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from judges import cases
 from judges.host import StartError
 from judges.launch import Judge
 from judges.log_view import last_lines
-from judges.processes import ProcessHost
-from judges.programs.program import Program
 from rl import command
 from rl.command import Plan
+from rl.runs import DONE, RunError, watch
 
-LIMIT_SECONDS = 1200.0
-"""A run that takes longer hangs."""
+_ON_GPU = Path(__file__).with_name("verl_gpu.yaml")
 _PROBE = "judges.update_probe"
 _POLICY = """
 from rich.console import Console
@@ -57,7 +52,7 @@ def train(judge: Judge, settings: Mapping[str, Any], python: str, folder: Path, 
         policy: what is trained on a GPU.
 
     Raises:
-        StartError: verl failed, or hangs; with the end of its log.
+        RunError: verl failed, or hangs; with the end of its log.
     """
     plan = _plan(judge, settings, python, folder, steps, policy)
     on_gpu = judge.kind.gpu
@@ -68,12 +63,15 @@ def train(judge: Judge, settings: Mapping[str, Any], python: str, folder: Path, 
     log, probe = folder / "verl.log", folder / "updates.jsonl"
     asked = {"backend": judge.backend, "servers": judge.workers(), "file": str(probe)}
     whole = command.program(plan)
-    overrides = _on_gpu(plan, judge.backend) if on_gpu else whole.command[3:]
+    overrides = command.overrides(plan, _ON_GPU if on_gpu else command.ON_CPU)
     more = ["actor_rollout_ref.actor.policy_loss.loss_mode=watched", f"hydra.run.dir={folder}/hydra"]
     environment = {**whole.environment, "UPDATE_PROBE": json.dumps(asked)}
     if on_gpu:
+        more.append(f"actor_rollout_ref.rollout.name={judge.backend}")
         del environment["HF_HUB_OFFLINE"]  # the policy may have to be downloaded
-    _run(replace(whole, command=[python, *whole.command[1:3], *overrides, *more], environment=environment), log)
+    how = watch(replace(whole, command=[python, *whole.command[1:3], *overrides, *more], environment=environment), log)
+    if how != DONE:
+        raise RunError(f"verl {how}; its log {log} ends with\n{last_lines(log, 40)}")
     rollouts = [folder / "rollouts" / f"{step}.jsonl" for step in range(1, steps + 1)]
     scores = [json.loads(line)["score"] for path in rollouts for line in path.read_text().splitlines()]
     asleep = [one for line in probe.read_text().splitlines() for one in json.loads(line)]
@@ -94,21 +92,6 @@ def _plan(judge: Judge, settings: Mapping[str, Any], python: str, folder: Path, 
     )
 
 
-def _run(program: Program, log: Path) -> None:
-    host = ProcessHost(program, log)
-    deadline = time.monotonic() + LIMIT_SECONDS
-    host.start()
-    try:
-        while (how := host.ended()) is None:
-            if time.monotonic() > deadline:
-                raise StartError(f"verl is not done after {LIMIT_SECONDS:g} s; its log ends with\n{last_lines(log)}")
-            time.sleep(0.2)
-    finally:
-        host.stop()
-    if how != "ended with exit code 0":
-        raise StartError(f"verl {how}; its log {log} ends with\n{last_lines(log, 40)}")
-
-
 def _tiny_policy(python: str) -> Path:
     """The tiny policy, trained if need be."""
     path = os.pathsep.join([str(command.ROOT), str(command.ROOT / "tests")])
@@ -118,17 +101,6 @@ def _tiny_policy(python: str) -> Path:
     if made.returncode:
         raise StartError(f"the tiny policy cannot be trained (exit code {made.returncode}); why is said above")
     return Path(made.stdout.splitlines()[-1])
-
-
-def _on_gpu(plan: Plan, backend: str) -> list[str]:
-    """verl's command line on a GPU; the rollouts' engine is the judge's."""
-    table: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("verl_gpu.yaml").read_text(encoding="utf-8"))
-    values = {name: getattr(plan, name) for name in ("folder", "policy", "prompts", "group", "steps")}
-    values["backend"] = backend
-    return [
-        f"{key}={value.format_map(values) if isinstance(value, str) else json.dumps(value)}"
-        for key, value in table.items()
-    ]
 
 
 def _write_problems(folder: Path) -> None:

@@ -17,6 +17,7 @@ from tiny import domain
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ("rl.on_cpu",)
+ON_CPU = Path(__file__).with_name("verl.yaml")
 _ENVIRONMENT = {
     "VERL_ENGINE_DEVICE": "cuda",
     "HF_HUB_OFFLINE": "1",
@@ -73,10 +74,10 @@ def program(plan: Plan) -> Program:
     )
 
 
-def overrides(plan: Plan) -> list[str]:
-    """verl's configuration for the plan, as Hydra reads it on a command line."""
+def overrides(plan: Plan, file: Path = ON_CPU) -> list[str]:
+    """verl's configuration for the plan, out of a file, as Hydra reads it on a command line."""
     values = {**asdict(plan), "samples": plan.samples, "v1": plan.trainer == "v1"}
-    table: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("verl.yaml").read_text(encoding="utf-8"))
+    table: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return [f"{key}={_filled(value, values)}" for key, value in table.items()]
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from judges.processes import ProcessHost
+from judges.programs import Program
 from rl import command
 from rl.command import Plan
 from rl.curves import Step, read_step
@@ -36,22 +37,35 @@ def run(plan: Plan, on_step: Callable[[Step], None]) -> list[Step]:
     """
     command.write_data(plan)
     log = plan.folder / "verl.log"
-    host = ProcessHost(command.program(plan), log, stop_seconds=STOP_SECONDS)
     steps: list[Step] = []
+    ended = watch(command.program(plan), log, lambda: _read_on(plan, steps, on_step))
+    _read_on(plan, steps, on_step, is_final=True)
+    if ended != DONE or len(steps) < plan.steps:
+        raise RunError(f"verl {ended}, {len(steps)} of {plan.steps} steps done; its log {log} ends with\n{_tail(log)}")
+    return steps
+
+
+def watch(program: Program, log: Path, on_look: Callable[[], None] = lambda: None) -> str:
+    """Run verl to its end; `on_look` is called from time to time. Whatever ends it, all of Ray's processes end, too.
+
+    Returns:
+        How it ended, in words.
+
+    Raises:
+        RunError: it did not end.
+    """
+    host = ProcessHost(program, log, stop_seconds=STOP_SECONDS)
     deadline = time.monotonic() + LIMIT_SECONDS
     host.start()
     try:
         while (ended := host.ended()) is None:
             if time.monotonic() > deadline:
                 raise RunError(f"verl is not done after {LIMIT_SECONDS:g} s; its log {log} ends with\n{_tail(log)}")
-            _read_on(plan, steps, on_step)
+            on_look()
             time.sleep(_LOOK_SECONDS)
-        _read_on(plan, steps, on_step, is_final=True)
     finally:
         host.stop()
-    if ended != DONE or len(steps) < plan.steps:
-        raise RunError(f"verl {ended}, {len(steps)} of {plan.steps} steps done; its log {log} ends with\n{_tail(log)}")
-    return steps
+    return ended
 
 
 def _read_on(plan: Plan, steps: list[Step], on_step: Callable[[Step], None], is_final: bool = False) -> None:

@@ -17,7 +17,7 @@ _FLAGS = ["--gpu-semantics", "--scenario", str(_SCENARIO), "--tokens-per-second"
 
 
 def _vllm(options: Options, port: int) -> Program:
-    command = [options.python, "-m", "mock_server", "--port", str(port), *_FLAGS]
+    command = [options.python, "-m", "mock_server", "--host", "127.0.0.1", "--port", str(port), *_FLAGS]
     command += ["--gpu-memory-utilization", str(options.memory)]
     return Program(command, {"VLLM_SERVER_DEV_MODE": "1"}, own_variables=("VLLM_",), reads=[_SCENARIO.parent])
 
