@@ -20,7 +20,7 @@ def main() -> int:
     """Run all of it until one of it ends, or a signal comes."""
     parser = argparse.ArgumentParser(prog="python -m judges.mock_router", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="of the router")
-    parser.add_argument("--dp-size", type=int, default=2, help="mocks")
+    parser.add_argument("--dp-size", type=int, default=1, help="mocks")
     given, flags = parser.parse_known_args()  # the others are genrm-mock's
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     ports = _free_ports(given.dp_size + 1)

@@ -25,7 +25,7 @@ class Options:
     """A folder or a name on the Hugging Face Hub; None: the server's default."""
     python: str = sys.executable
     """The Python that has the server's engine."""
-    dp_size: int = 2
+    dp_size: int = 1
     """Workers behind SGLang's router."""
     memory: float = 0.4
     """The share of the GPU that the judge takes."""
@@ -66,7 +66,7 @@ def add_options(add: Callable[..., Any], servers: Sequence[str], server: str | N
         metavar="PATH",
         help="the Python that the server is installed for ($JUDGE_PYTHON, else this one)",
     )
-    add("--dp-size", type=int, default=2, metavar="N", help="workers behind SGLang's router (2)")
+    add("--dp-size", type=int, default=1, metavar="N", help="workers behind SGLang's router (1)")
     add("--memory", type=float, default=0.4, metavar="SHARE", help="of the GPU, for each worker of the judge (0.4)")
     add("--docker", action="store_true", help="in a container, by the Docker engine of this machine")
     add("--image", metavar="NAME", help="of the container (the server's own)")
