@@ -28,7 +28,8 @@ STALE_SECONDS = 60.0
 UNVERIFIED_SECONDS = 30.0
 """A holder on another host is taken for dead after such a silence."""
 GRACE_SECONDS = 1.0
-"""What a dead process had sent may still reach the judge: so long nobody puts it to sleep; nor after a failure to."""
+"""What a dead process had sent may still reach the judge: so long nobody puts it to sleep; nor after a failure to, nor
+while nobody has come yet for whom it was woken."""
 
 
 class Phase(str, enum.Enum):
@@ -284,6 +285,12 @@ class Ledger:
     def _in_transition(self) -> bool:
         return bool(self.state.owner)
 
+    @property
+    def _is_unused(self) -> bool:
+        """Whether the judge has been woken, and nobody has given a lease back since: whoever woke it is on his way."""
+        state = self.state
+        return state.phase is Phase.AWAKE and state.idle_since == state.since and not state.due
+
     def _is_abandoned(self) -> bool:
         """Whether the transition's owner is dead, or hangs."""
         owner = self.state.entries.get(self.state.owner)
@@ -297,7 +304,7 @@ class Ledger:
         if self._in_transition:
             if not self._is_abandoned():
                 return Duty.NONE
-        elif state.phase is Phase.UNKNOWN and self._now - state.since < GRACE_SECONDS:
+        elif (state.phase is Phase.UNKNOWN or self._is_unused) and self._now - state.since < GRACE_SECONDS:
             return Duty.NONE
         self._reap()
         if state.leases or self._now - state.reaped < GRACE_SECONDS:

@@ -9,8 +9,7 @@ import anyio
 import pytest
 
 from genrm.offload import lease, ledger
-
-DEADLINE = 5.0
+from offload_support import PATIENCE
 
 
 @pytest.fixture
@@ -26,6 +25,6 @@ async def no_task_is_left() -> AsyncIterator[None]:
     """What a test starts, it ends."""
     before = asyncio.all_tasks()
     yield
-    with anyio.fail_after(DEADLINE):
+    with anyio.fail_after(PATIENCE):
         while asyncio.all_tasks() - before - {asyncio.current_task()}:
             await asyncio.sleep(0.002)

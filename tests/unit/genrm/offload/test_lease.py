@@ -9,9 +9,10 @@ import anyio
 import pytest
 
 from genrm.errors import JudgeTimeout, JudgeUnreachable, OffloadError, OffloadRefused
+from genrm.offload import ledger
 from genrm.offload.ledger import Phase, Policy
 from genrm.offload.servers import Seen
-from offload_support import FakeJudge, MemoryStore, an_offload, eventually, settled
+from offload_support import PATIENCE, FakeJudge, MemoryStore, an_offload, eventually, settled
 
 pytestmark = pytest.mark.usefixtures("quick", "no_task_is_left")
 
@@ -62,8 +63,11 @@ async def test_after_the_linger_it_sleeps() -> None:
     assert judge.told == ["wake", "sleep"]
 
 
-async def test_no_linger_at_all_still_lets_everybody_in_who_waited_for_the_wake() -> None:
+async def test_no_linger_at_all_still_lets_everybody_in_who_waited_for_the_wake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Beats come every few milliseconds from each user; none may put it to sleep before who woke it has his lease."""
+    monkeypatch.setattr(ledger, "GRACE_SECONDS", 60.0)  # not a matter of time here
     store, judge = MemoryStore(Policy(linger=0.0)), FakeJudge(Seen.ASLEEP)
     users = [an_offload(store, judge) for _ in range(8)]
     release = asyncio.Event()
@@ -73,7 +77,7 @@ async def test_no_linger_at_all_still_lets_everybody_in_who_waited_for_the_wake(
             await release.wait()
 
     samples = [asyncio.create_task(score(number)) for number in range(16)]
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         await eventually(lambda: store.state.leases == 16)
     assert judge.told == ["wake"]
     release.set()
@@ -199,7 +203,7 @@ async def test_cancelled_at_any_moment_nobody_holds_a_lease() -> None:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-            with anyio.fail_after(5):
+            with anyio.fail_after(PATIENCE):
                 await eventually(lambda store=store: not store.state.leases)  # type: ignore[misc]
                 await eventually(lambda offload=offload: not offload._ledger.leases)  # type: ignore[misc]
             await offload.aclose()
@@ -262,7 +266,7 @@ async def test_signs_of_life_go_on_while_a_server_does_not_answer() -> None:
         judge.gates["look"] = asyncio.Event()
         await eventually(lambda: judge.looks)
         before = store.count("beat")
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             await eventually(lambda: store.count("beat") > before + 2)
     judge.gates["look"].set()
     await offload.aclose()

@@ -10,7 +10,7 @@ import pytest
 from genrm.errors import OffloadError
 from genrm.offload.ledger import Phase, Policy
 from genrm.offload.servers import Seen
-from offload_support import FakeJudge, MemoryStore, an_offload, eventually, settled
+from offload_support import PATIENCE, FakeJudge, MemoryStore, an_offload, eventually, settled
 
 pytestmark = pytest.mark.usefixtures("quick", "no_task_is_left")
 
@@ -59,7 +59,7 @@ class TestAFailingLedger:
         await eventually(lambda: store.batches[-1] == ["release"] or "release" in store.batches[-1])
         await asyncio.sleep(0)
         store.failure = None
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             await settled(store, Phase.ASLEEP)
         await offload.aclose()
 
@@ -74,7 +74,7 @@ class TestAFailingLedger:
         with pytest.raises(OffloadError, match="disk full"):
             await waiting
         store.failure = None
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             async with other.awake():
                 assert judge.seen is Seen.AWAKE
         await offload.aclose()
@@ -116,7 +116,7 @@ class TestALostLedger:
         async with offload.awake():
             store.ledger._settle(Phase.ASLEEP)
             judge.seen = Seen.ASLEEP
-            with anyio.fail_after(5):
+            with anyio.fail_after(PATIENCE):
                 await eventually(lambda: judge.seen is Seen.AWAKE)
                 await settled(store, Phase.AWAKE)
         await offload.aclose()
