@@ -26,6 +26,7 @@ from judges.host import LeftBehindError, StartError
 from rl import command, experiments
 from rl.experiments import Lab
 from rl.runs import RunError
+from tiny.__main__ import NotGoodEnoughError
 
 
 def arguments() -> argparse.Namespace:
@@ -83,7 +84,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())
-    except (RunError, StartError, LeftBehindError) as error:
+    except (RunError, StartError, LeftBehindError, NotGoodEnoughError) as error:
         sys.exit(f"FAILED: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted")

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from genrm.rewards import LEFT_OUT
 from tiny import domain
 
 END_STEPS = 3
@@ -55,7 +56,7 @@ class Step:
     @cached_property
     def reward(self) -> float:
         """The mean of what was paid; samples that are left out (`genrm.rewards.LEFT_OUT`) were paid nothing."""
-        return fmean(row.score for row in self.rows if 0.0 <= row.score <= 1.0)
+        return fmean(row.score for row in self.rows if row.score != LEFT_OUT)
 
     @cached_property
     def rule(self) -> float:

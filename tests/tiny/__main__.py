@@ -28,6 +28,10 @@ NOISE = 0.7
 POLICY_RANGE = (0.2, 0.4)
 
 
+class NotGoodEnoughError(RuntimeError):
+    """A judge that knows too little after its training. It is not kept."""
+
+
 def main() -> int:
     """Train what the command line asks for. Returns the exit code."""
     parser = argparse.ArgumentParser("python -m tiny", None, __doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -47,12 +51,20 @@ def main() -> int:
 def get_judge(
     seed: int, console: Console, *, shuffled: bool = False, steps: int = judge.STEPS, out: Path | None = None
 ) -> Path:
-    """The folder of a judge, trained unless it is there."""
+    """The folder of a judge, trained unless it is there.
+
+    Raises:
+        NotGoodEnoughError: it learned too little.
+    """
     name = f"judge-{'shuffled-' if shuffled else ''}{steps}"
 
     def make(folder: Path) -> None:
         with _bar(f"training {name}, seed {seed}", steps, console) as told:
             judge.train(folder, seed=seed, steps=steps, shuffled=shuffled, progress=told)
+        grade = judge.grade(folder, domain.held_out_cases())
+        if not shuffled and grade.accuracy < judge.ENOUGH:
+            wanted = f"{judge.ENOUGH:.0%} are wanted, {steps} steps may be too few"
+            raise NotGoodEnoughError(f"{name} is right on {grade.accuracy:.1%} of the held-out cases; {wanted}")
 
     return kept(out or _place(name, seed), make)
 
@@ -106,5 +118,7 @@ def _bar(title: str, steps: int, console: Console) -> Iterator[Told]:
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except NotGoodEnoughError as error:
+        sys.exit(f"FAILED: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted")

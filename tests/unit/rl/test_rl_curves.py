@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from genrm.rewards import LEFT_OUT
 from rl import curves
 from rl.curves import Row, Step, complaints, read_step
 from tiny.domain import Problem
@@ -87,7 +88,7 @@ def test_a_file_that_is_not_complete_or_not_ours_is_refused(tmp_path: Path, text
 
 
 def test_samples_that_are_left_out_are_not_a_reward() -> None:
-    rows = [Row(SUM, "", 1.0, {}), Row(SUM, "", 0.0, {}), Row(SUM, "", -1000.0, {})]
+    rows = [Row(SUM, "", 1.0, {}), Row(SUM, "", 0.0, {}), Row(SUM, "", LEFT_OUT, {})]
 
     assert Step(1, rows).reward == 0.5
 
