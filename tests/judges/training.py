@@ -64,7 +64,7 @@ def train(judge: Judge, settings: Mapping[str, Any], python: str, folder: Path, 
     asked = {"backend": judge.backend, "servers": judge.workers(), "file": str(probe)}
     whole = command.program(plan)
     overrides = command.overrides(plan, _ON_GPU if on_gpu else command.ON_CPU)
-    more = ["actor_rollout_ref.actor.policy_loss.loss_mode=watched", f"hydra.run.dir={folder}/hydra"]
+    more = ["actor_rollout_ref.actor.policy_loss.loss_mode=watched"]
     environment = {**whole.environment, "UPDATE_PROBE": json.dumps(asked)}
     if on_gpu:
         more.append(f"actor_rollout_ref.rollout.name={judge.backend}")
