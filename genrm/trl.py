@@ -55,7 +55,7 @@ class RewardFunction:
 
     def __init__(self, name: str = "genrm", model: GenRM | None = None, **settings: Any) -> None:
         self.__name__ = name
-        self._model = model or GenRM()
+        self._own_model = model
         self._settings = {key.lower().removeprefix(PREFIX.lower()): value for key, value in settings.items()}
         for key in self._settings:
             if key not in Settings.model_fields:
@@ -101,6 +101,10 @@ class RewardFunction:
                 log_metric(metric, value)
         return [_reward(record["score"]) for record in records]
 
+    @property
+    def _model(self) -> GenRM:
+        return self._own_model or _PLAIN
+
     def _kwargs(self) -> dict[str, Any]:
         """The settings, with what is the default here where nobody has said otherwise."""
         if "on_no_verdict" in Settings.load(**self._settings).model_fields_set:
@@ -108,6 +112,8 @@ class RewardFunction:
         return {**self._settings, "on_no_verdict": "nan"}
 
 
+_PLAIN = GenRM()
+"""Its judges, and their connections, outlive the functions: TRL's event loop goes on when a trainer is gone."""
 _READ = frozenset((*TRUTH_COLUMNS, *PASSED_ON))
 
 
