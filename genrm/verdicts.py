@@ -118,10 +118,10 @@ def reader_of(parse: Callable[[str], float | None]) -> Reader:
             return answer
         try:
             value = parse(answer)
+            is_one = value is not None and 0 <= value <= 1  # what is no number cannot be compared
         except Exception:  # of a reply that nobody thought of; a run must not end with it
             logger.exception("a parser failed; its reply counts as none")
-            value = None
-        is_one = value is not None and 0 <= value <= 1
+            value, is_one = None, False
         return Verdict(value, Reason.OK) if is_one else Verdict(None, Reason.OFF_VOCABULARY)
 
     return read

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,15 +14,9 @@ from typing import Any
 import anyio
 import httpx
 
+from judges.ports import free_port
+
 _START_SECONDS = 60.0
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        port: int = place.getsockname()[1]
-        return port
 
 
 class Judge:

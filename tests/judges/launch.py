@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from judges import containers
 from judges.host import Host, LeftBehindError, StartError
 from judges.log_view import LogView, last_lines
 from judges.options import SERVED_NAME, Options
+from judges.ports import free_port
 from judges.processes import ProcessHost
 from judges.programs import KINDS, Kind, needs, tiny_judge
 
@@ -152,14 +152,6 @@ def _memory_is_back(before: float) -> str:
             raise LeftBehindError(f"{after:.2f} GiB of GPU memory are in use, and were {before:.2f} before the judge")
         time.sleep(0.5)
     return f"{after:.2f} GiB of GPU memory are in use, as before ({before:.2f})"
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        port: int = place.getsockname()[1]
-        return port
 
 
 def _say(console: Console, text: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 
 import httpx
+
+from judges.ports import free_ports
 
 _ROUTER = ["--policy", "round_robin", "--disable-health-check", "--log-level", "warn"]
 _POLL = 0.05
@@ -23,7 +24,7 @@ def main() -> int:
     parser.add_argument("--dp-size", type=int, default=1, help="mocks")
     given, flags = parser.parse_known_args()  # the others are genrm-mock's
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    ports = _free_ports(given.dp_size + 1)
+    ports = free_ports(given.dp_size + 1)
     running: list[subprocess.Popen[bytes]] = []
     try:
         for port in ports[1:]:
@@ -65,16 +66,6 @@ def _answers(url: str) -> bool:
         return httpx.get(f"{url}/ready", timeout=10, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 if __name__ == "__main__":

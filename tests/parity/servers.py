@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from judges.host import Host, StartError
-from judges.launch import free_port
 from judges.log_view import last_lines
+from judges.ports import free_port
 from judges.processes import ProcessHost
 from judges.programs import Program
 from mock_server import MockServer

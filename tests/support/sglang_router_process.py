@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 import httpx
+
+from judges.ports import free_ports
 
 MISSING = "the router is not installed (pip install sglang-router==0.3.2, for Linux, macOS and Windows)"
 INSTALLED = find_spec("sglang_router") is not None
@@ -40,7 +41,7 @@ def running(workers: Sequence[str], *flags: str) -> Iterator[str]:
 
 
 def _start(workers: Sequence[str], flags: Sequence[str], log: int) -> tuple[subprocess.Popen[bytes], str]:
-    port, metrics = _free_ports(2)
+    port, metrics = free_ports(2)
     command = [sys.executable, "-m", "sglang_router.launch_router", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(metrics), "--worker-urls", *workers]
     # A proxy of the caller's has no business between processes of this machine.
@@ -62,13 +63,3 @@ def _is_ready(process: subprocess.Popen[bytes], url: str, workers: int) -> bool:
         assert time.monotonic() < deadline, f"the router was not ready within {PATIENCE} s"
         time.sleep(0.05)
     return False
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports: list[int] = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

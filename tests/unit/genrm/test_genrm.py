@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import math
 from typing import Any
 
 import pytest
@@ -70,6 +71,14 @@ async def test_a_parser_that_fails_is_heard_of(
         record = await GenRM(PROMPT, parse).compute_score("mine", "four", "4", INFO, MAX_RETRIES=1, ON_NO_VERDICT=-1)
     assert (record["score"], record["genrm_reason"]) == (-1.0, Reason.OFF_VOCABULARY.number)
     assert "a parser failed" in caplog.text
+
+
+@pytest.mark.parametrize("value", ["True", [1], {}, 7, -1, math.nan])
+async def test_what_is_no_number_from_0_to_1_is_no_verdict(judge_server: respx.MockRouter, value: Any) -> None:
+    judge_server.post(CHAT).mock(return_value=completion("Mark: 7"))
+    model = GenRM(PROMPT, lambda _answer: value)
+    record = await model.compute_score("mine", "four", "4", INFO, MAX_RETRIES=1, ON_NO_VERDICT=-1)
+    assert (record["score"], record["genrm_reason"]) == (-1.0, Reason.OFF_VOCABULARY.number)
 
 
 async def test_a_reply_that_was_cut_short_is_not_parsed(judge_server: respx.MockRouter) -> None:
