@@ -2,8 +2,9 @@
 
     python -m judges.hf_server --model DIR --served-model-name genrm-demo --port 30000
 
-Requests that wait together are answered as one batch. Greedy at temperature 0, else sampled. Answers
-`/v1/chat/completions` (no streaming, one choice), `/v1/models`, `/health`, and `/metrics` with how many it was asked.
+Requests that wait together are answered as one batch. Greedy at temperature 0, else sampled; `--temperature` goes
+before what is asked for. Answers `/v1/chat/completions` (no streaming, one choice), `/v1/models`, `/health`, and
+`/metrics` with how many it was asked.
 """
 
 from __future__ import annotations
@@ -122,8 +123,8 @@ class Writer:
         return reply[: reply.index(self.end) + 1] if self.end in reply else reply
 
 
-def app(writer: Writer) -> Starlette:
-    """The server over a writer."""
+def app(writer: Writer, temperature: float | None = None) -> Starlette:
+    """The server over a writer. `temperature`: of all replies, whatever is asked for."""
 
     async def complete(request: Request) -> Response:
         body = await request.json()
@@ -135,7 +136,8 @@ def app(writer: Writer) -> Starlette:
         if body.get("stream") or body.get("n", 1) != 1:
             return _refusal("neither streams nor several choices are served here")
         writer.requests += 1
-        reply = await writer.ask(prompt, min(wanted, room), float(body.get("temperature", 1.0)))
+        asked_for = float(body.get("temperature", 1.0))
+        reply = await writer.ask(prompt, min(wanted, room), asked_for if temperature is None else temperature)
         return JSONResponse(_completion(writer, prompt, reply, writer.requests))
 
     async def models(_request: Request) -> Response:
@@ -197,10 +199,10 @@ def main() -> None:
     parser.add_argument("--served-model-name", default="genrm-demo")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=30000)
+    parser.add_argument("--temperature", type=float)
     given = parser.parse_args()
-    uvicorn.run(
-        app(Writer.load(given.model, given.served_model_name)), host=given.host, port=given.port, log_level="warning"
-    )
+    served = app(Writer.load(given.model, given.served_model_name), given.temperature)
+    uvicorn.run(served, host=given.host, port=given.port, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ class Options:
     """A folder or a name on the Hugging Face Hub; None: the server's default."""
     python: str = sys.executable
     """The Python that has the server's engine."""
+    temperature: float | None = None
+    """At which hf writes, whatever it is asked for; None: as it is asked."""
     dp_size: int = 1
     """Workers behind SGLang's router."""
     memory: float = 0.4
@@ -66,6 +68,7 @@ def add_options(add: Callable[..., Any], servers: Sequence[str], server: str | N
         metavar="PATH",
         help="the Python that the server is installed for ($JUDGE_PYTHON, else this one)",
     )
+    add("--temperature", type=float, metavar="T", help="hf: at which it writes (as it is asked, and genrm asks for 0)")
     add("--dp-size", type=int, default=1, metavar="N", help="workers behind SGLang's router (1)")
     add("--memory", type=float, default=0.4, metavar="SHARE", help="of the GPU, for each worker of the judge (0.4)")
     add("--docker", action="store_true", help="in a container, by the Docker engine of this machine")

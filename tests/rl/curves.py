@@ -22,7 +22,9 @@ RULE_RISE = 0.3
 LAG = 0.05
 """By so much leaving samples out may end below paying them zeros."""
 STILL = 0.1
-"""A run whose judge knows nothing must not rise by more, by the rule."""
+"""A run whose judge knows nothing must not rise by more, neither by its own rewards nor by the rule."""
+UNDECIDED = (0.2, 0.8)
+"""Such a judge's mean reward: one that says nearly always the same moves nothing, and shows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +111,25 @@ def complaints(steps: Sequence[Step], wanted_steps: int, samples: int, *, learns
         for step in steps
         if len(step.rows) != samples
     ]
-    by_rule = rise([step.rule for step in steps])
+    paid, by_rule = rise([step.reward for step in steps]), rise([step.rule for step in steps])
     if not learns:
-        return found + ([f"the rule's score rose by {by_rule:.2f}, and nobody knows why"] if by_rule > STILL else [])
-    paid = rise([step.reward for step in steps])
+        return found + _complaints_of_control(fmean(step.reward for step in steps), paid, by_rule)
     if paid < RISE:
         found.append(f"the reward rose by {paid:.2f}, not by {RISE}")
     if by_rule < RULE_RISE:
         found.append(f"the rule's own score rose by {by_rule:.2f}, not by {RULE_RISE}: the judge is being fooled")
+    return found
+
+
+def _complaints_of_control(mean: float, paid: float, by_rule: float) -> list[str]:
+    low, high = UNDECIDED
+    found = [
+        f"{what} rose by {rose:.2f}, and nobody knows why"
+        for what, rose in (("the reward", paid), ("the rule's score", by_rule))
+        if rose > STILL
+    ]
+    if not low <= mean <= high:
+        found.append(f"the mean reward was {mean:.2f}: a judge that nearly always says the same is no control")
     return found
 
 

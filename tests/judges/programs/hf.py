@@ -16,6 +16,8 @@ def _program(options: Options, port: int) -> Program:
     assert options.model
     command = [options.python, "-m", "judges.hf_server", "--model", options.model]
     command += ["--served-model-name", SERVED_NAME, "--host", "127.0.0.1", "--port", str(port)]
+    if options.temperature is not None:
+        command += ["--temperature", str(options.temperature)]
     path = os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")])
     return Program(command, {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"})
 

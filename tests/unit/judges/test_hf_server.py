@@ -47,9 +47,9 @@ class _Echo(Writer):
 
 
 @asynccontextmanager
-async def served(writer: Writer) -> AsyncIterator[httpx.AsyncClient]:
+async def served(writer: Writer, temperature: float | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the server over that writer."""
-    server = app(writer)
+    server = app(writer, temperature)
     transport = httpx.ASGITransport(server, raise_app_exceptions=False)
     async with (
         server.router.lifespan_context(server),
@@ -88,6 +88,14 @@ async def test_temperatures_are_not_mixed() -> None:
         await asyncio.gather(ask(http, "a"), ask(http, "b", temperature=0.5))
 
     assert all(len({question.temperature for question in batch}) == 1 for batch in writer.batches)
+
+
+async def test_its_own_temperature_goes_before_what_is_asked_for() -> None:
+    writer = _Echo()
+    async with served(writer, 1.0) as http:
+        await asyncio.gather(ask(http, "a"), ask(http, "b", temperature=0.5))
+
+    assert {question.temperature for batch in writer.batches for question in batch} == {1.0}
 
 
 async def test_it_counts_what_it_was_asked() -> None:

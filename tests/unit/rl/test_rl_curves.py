@@ -63,9 +63,22 @@ def test_a_step_that_is_not_there_is_told() -> None:
     assert complaints(steps, 7, SAMPLES) == ["verl wrote down the steps [1, 2, 3, 5, 6, 7], not 1 to 7"]
 
 
-def test_by_a_judge_that_knows_nothing_the_rule_must_not_rise() -> None:
-    assert complaints(run(RISING, (0.3,) * 7), 7, SAMPLES, learns=False) == []
-    assert complaints(run(RISING), 7, SAMPLES, learns=False) != []
+def test_by_a_judge_that_knows_nothing_nothing_may_rise() -> None:
+    flat = (0.5,) * 7
+
+    assert complaints(run(flat, RISING[::-1]), 7, SAMPLES, learns=False) == []
+    assert complaints(run(RISING, flat), 7, SAMPLES, learns=False) == [
+        "the reward rose by 0.50, and nobody knows why",
+    ]
+    assert complaints(run(flat, RISING), 7, SAMPLES, learns=False) == [
+        "the rule's score rose by 0.50, and nobody knows why",
+    ]
+
+
+def test_a_judge_that_always_says_the_same_is_no_control() -> None:
+    (complaint,) = complaints(run((1.0,) * 7, (0.3,) * 7), 7, SAMPLES, learns=False)
+
+    assert "is no control" in complaint
 
 
 def test_a_file_of_verl_is_read(tmp_path: Path) -> None:
