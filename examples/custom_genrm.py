@@ -29,4 +29,4 @@ def reward(mark: float, sample: Sample) -> float:
     return mark - 0.1 * (len(sample.solution) > 4000)
 
 
-compute_score = GenRM(PROMPT, parse, reward).compute_score
+compute_score = GenRM(PROMPT, parse, reward, markers=("Mark:",)).compute_score

@@ -23,7 +23,11 @@ def run_blocking(function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, *
     """What an async function returns or raises. Any thread may call it, also one with a running event loop."""
     with _lock:
         loop = _loop_of(os.getpid())
-    return asyncio.run_coroutine_threadsafe(function(*args, **kwargs), loop).result()
+    future = asyncio.run_coroutine_threadsafe(function(*args, **kwargs), loop)
+    try:
+        return future.result()
+    finally:
+        future.cancel()  # where the caller was interrupted; else it is done
 
 
 @cache

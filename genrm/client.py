@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ _PASSING = frozenset({408, 409, 425, 429})
 # No critique is that long: a server that sends more has gone mad.
 MAX_BODY_BYTES = 16 * 2**20
 _LONGEST_EXCERPT = 200
+# So many letters in a row are no accident.
+_PIECE = 16
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,14 @@ class ChatClient:
         self._endpoints = endpoints
         self._timeout = settings.request_timeout
         self._key = settings.api_key.get_secret_value()
-        self._body = {
+        body = {
             "model": settings.model_name,
             # The server's default is not 0: a judge would be a die.
             "temperature": 0,
             "max_tokens": settings.max_tokens,
             **json.loads(settings.extra_body),
         }
+        self._body = {name: value for name, value in body.items() if value is not None}
 
     async def complete(self, messages: Sequence[Message]) -> Reply:
         """Ask once.
@@ -127,14 +131,15 @@ class ChatClient:
         passing = status in _PASSING or status >= 500
         text = _message_in(body or b"")
         # vLLM 0.28 repeats the whole request in its 400s. Keys and prompts stay out of logs.
-        if any(message["content"].strip()[:24] in text for message in messages):
-            text = "(the server's message repeats the prompt and is left out)"
         if len(self._key) > 4:
             text = text.replace(self._key, "***")
+        text = text[:_LONGEST_EXCERPT]
+        if _repeats(text, messages):
+            text = "(the server's message repeats the prompt and is left out)"
         kind = JudgeOverloaded if passing else JudgeRefused
         return kind(
             url,
-            f"HTTP {status}: {text[:_LONGEST_EXCERPT]}".rstrip(": "),
+            f"HTTP {status}: {text}".rstrip(": "),
             status=status,
             retry_after=_retry_after(headers.get("retry-after")) if passing else None,
         )
@@ -184,6 +189,20 @@ def _message_in(body: bytes) -> str:
         if isinstance(data, dict) and key in data:
             data = data[key]
     return " ".join(str(data).split())
+
+
+def _repeats(text: str, messages: Sequence[Message]) -> bool:
+    """Whether a text holds a piece of the prompt, in whatever way white space and escapes are written."""
+    letters = _letters(text)
+    pieces = {letters[start : start + _PIECE] for start in range(len(letters) - _PIECE + 1)}
+    prompts = [_letters(message["content"]) for message in messages]
+    return any(piece in prompt for prompt in prompts for piece in pieces)
+
+
+def _letters(text: str) -> str:
+    """Letters and digits alone."""
+    text = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda escape: chr(int(escape[1], 16)), text)
+    return re.sub(r"\\+[nrt]|[\W_]+", "", text)
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from genrm.retries import CUT_SHORT, retry_without_verdict, stop_after, wait_as_
 from genrm.samples import Sample
 from genrm.settings import Settings
 from genrm.single_flight import SingleFlight
+from genrm.tally import Tally
 from genrm.verdicts import Reader, Reason, Verdict, parse_verdict
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Judge:
         self._read = read
         self._neutraliser = Neutraliser(special_tokens)
         self._per_loop = PerLoop(self._open)
-        self._no_verdicts: Counter[Reason] = Counter()
+        self._no_verdicts = Tally()
 
     async def judge(self, sample: Sample) -> Judgement:
         """Ask for the verdict on one sample; identical samples in flight are asked once.
@@ -253,10 +253,7 @@ class Judge:
         return JudgeTimeout(url, f"{cause}; before that: {before.cause}" if before else cause, attempt=asking.attempts)
 
     def _log_no_verdict(self, reason: Reason, asking: _Asking) -> None:
-        """Loud at first, then at each tenfold: a broken judge is seen, and does not flood the log."""
-        self._no_verdicts[reason] += 1
-        count = self._no_verdicts[reason]
-        if str(count).strip("0") == "1":
+        if count := self._no_verdicts.add(reason):
             failure = f"; {asking.failure}" if asking.failure else ""
             logger.warning("no verdict (%s), %d so far, after %d attempt(s)%s", reason, count, asking.attempts, failure)
 

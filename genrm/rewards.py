@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from genrm.errors import NoVerdictError
 from genrm.judge import Judgement
@@ -37,8 +38,8 @@ where a penalty is added to it, and NaN is not.
 """
 
 
-Reward = Callable[[float, Sample], float]
-"""A verdict's value and its sample -> what that pays."""
+Reward = Callable[[float, Sample], float | None]
+"""A verdict's value and its sample -> what that pays; None where it pays nothing that is a number."""
 
 
 def plain_reward(value: float, _sample: Sample) -> float:
@@ -52,14 +53,16 @@ async def reward_by_judge(
     """The record of a sample that the judge was asked about.
 
     Args:
-        reward: what a verdict pays.
+        reward: what a verdict pays. One that it has no number for is none.
 
     Raises:
-        NoVerdictError: there is no verdict, and GENRM_ON_NO_VERDICT=raise.
+        NoVerdictError: there is no verdict, or none that pays, and GENRM_ON_NO_VERDICT=raise.
     """
     value = judgement.verdict.value
     if value is not None:
-        return _record(float(reward(value, sample)), judgement, fallback=False)
+        if (score := reward(value, sample)) is not None:
+            return _record(float(score), judgement, fallback=False)
+        judgement = replace(judgement, verdict=Verdict(None, Reason.UNPAID))
     return _record(await _without_verdict(sample, judgement, settings), judgement, fallback=True)
 
 
@@ -79,7 +82,7 @@ async def _without_verdict(sample: Sample, judgement: Judgement, settings: Setti
     if policy == "zero":
         return 0.0
     if policy == "rule":
-        return await rule_score(sample) if sample.reference else 0.0
+        return await rule_score(sample) if sample.has_truth else 0.0
     return policy
 
 

@@ -34,7 +34,7 @@ def score_by_rule(sample: Sample) -> float:
             pass  # a data_source that verl has no rule for
         except Exception as error:  # verl's rules raise whatever a solution makes them raise
             logger.warning("verl's rule for %r failed (%s); exact match is used", sample.data_source, error)
-    return float(answers_match(sample.solution, sample.reference))
+    return float(any(answers_match(sample.solution, answer) for answer in sample.answers))
 
 
 @cache

@@ -68,9 +68,21 @@ class Sample:
         )
 
     @property
+    def has_truth(self) -> bool:
+        """Whether the data set has a ground truth, in whatever form."""
+        return not (self.ground_truth is None or (isinstance(self.ground_truth, str) and not self.ground_truth.strip()))
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The ground truth as texts, each of them right; none where there is no text in it."""
+        truth = _plain(self.ground_truth)
+        several = truth if _is_list(truth) and not any(isinstance(item, Mapping) for item in truth) else [truth]
+        return tuple(text for text in (_text(one).strip() for one in several) if text)
+
+    @property
     def reference(self) -> str:
-        """The ground truth as text; "" where there is none."""
-        return _text(self.ground_truth).strip()
+        """The ground truth as one text; "" where there is none."""
+        return " or ".join(self.answers)
 
     @property
     def is_validation(self) -> bool:
@@ -84,16 +96,24 @@ class Sample:
 
 
 def _text(value: Any) -> str:
-    """A text out of a str, a number, chat messages (the users' turns) or several answers ("a or b")."""
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        value = value.tolist()
+    """A text out of a str, a number, chat messages (the users' turns) or several texts ("a or b")."""
+    value = _plain(value)
     if value is None:
         return ""
     if isinstance(value, Mapping):
         return _text(value.get("content", value.get("ground_truth")))
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+    if _is_list(value):
         messages = [turn for turn in value if isinstance(turn, Mapping)]
         if messages:
             return "\n\n".join(_text(turn) for turn in messages if turn.get("role", "user") == "user")
         return " or ".join(_text(item) for item in value)
     return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """numpy's scalars and arrays as Python's own."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))

@@ -13,7 +13,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -28,6 +28,11 @@ PREFIX = "GENRM_"
 
 
 def _urls(value: Any) -> Any:
+    if not isinstance(value, Sequence):
+        raise ValueError("neither a URL nor several")
+    if "@" in (value if isinstance(value, str) else "".join(map(str, value))):
+        # Before it is taken apart: what is wrong with a part would be told with the part.
+        raise ValueError("a URL must not hold credentials (they would be printed): use GENRM_API_KEY")
     if isinstance(value, str):
         value = [part for part in re.split(r"[,\s]+", value) if part]
     return tuple(_url(part) for part in value)
@@ -41,15 +46,18 @@ def _url(text: Any) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not an http(s) URL")
-    if parts.username or parts.password:
-        raise ValueError("a URL must not hold credentials (they would be printed): use GENRM_API_KEY")
     _ = parts.port  # raises ValueError where it is no port
     return re.sub(r"/+$", "", re.sub(r"/+v1(/chat/completions)?/*$", "", url))
 
 
+def revealed(value: Any) -> Any:
+    """A secret's text; all else as it is."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
 def _key(value: Any) -> Any:
     """A key as it can stand in a header; a line feed at its end comes from reading it out of a file."""
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    text = revealed(value)
     if not isinstance(text, str):
         return value
     text = text.strip()
@@ -82,16 +90,30 @@ def _lower(value: Any) -> Any:
 
 # What the settings or the protocol decide. Overriding them in passing would be a setting ignored in silence.
 _OURS = frozenset({"model", "messages", "temperature", "max_tokens", "stream", "n"})
+# Some models of external APIs refuse these, so that null takes them away.
+_OPTIONAL = frozenset({"temperature", "max_tokens"})
 
 
 def _json_text(value: Any) -> str:
     """An object as canonical JSON text (settings must be hashable)."""
-    value = json.loads(value) if isinstance(value, str) else dict(value)
+    value = json.loads(value) if isinstance(value, str) else _plain(value)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
-    if taken := sorted(_OURS & set(value)):
+    if taken := sorted(name for name in _OURS & set(value) if value[name] is not None or name not in _OPTIONAL):
         raise ValueError(f"{', '.join(taken)} cannot be set here")
-    return json.dumps(value, sort_keys=True)
+    try:
+        return json.dumps(value, sort_keys=True)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def _plain(value: Any) -> Any:
+    """What Hydra makes of nested reward_kwargs, in JSON's own types."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(part) for part in value]
+    return value
 
 
 def _word_or_number(value: Any) -> Any:
@@ -252,7 +274,8 @@ class Settings(BaseSettings):
     )
     extra_body: Annotated[str, NoDecode, BeforeValidator(_json_text)] = Field(
         "{}",
-        description="More fields of the request, as JSON, such as chat_template_kwargs.",
+        description="More fields of the request, as JSON, such as chat_template_kwargs. "
+        "temperature and max_tokens are left out where they are null here.",
         json_schema_extra=_allowed('a JSON object, such as {"chat_template_kwargs": {"enable_thinking": false}}'),
     )
     prompt_template: str = Field(
@@ -299,7 +322,7 @@ def _environment() -> dict[str, str]:
     return {key[len(PREFIX) :].lower(): value for key, value in os.environ.items() if key.upper().startswith(PREFIX)}
 
 
-_CREDENTIALS = re.compile(r"//[^/\s]*@")
+_CREDENTIALS = re.compile(r"//(?:(?!://).)*@")  # a password may hold a slash or a comma
 
 
 def _explain(detail: Any, given: Mapping[str, Any]) -> str:

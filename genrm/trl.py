@@ -159,16 +159,24 @@ def _content(message: Mapping[str, Any]) -> str:
     return "\n".join(block["text"] for block in content if block.get("type") == "text")
 
 
+def _verdicts(records: Sequence[Record]) -> list[float]:
+    """1 True, 0 False, between them what a parser of one's own gave; -1 none."""
+    return [record["genrm_verdict"] for record in records]
+
+
 def _table(name: str, records: Sequence[Record]) -> Iterable[tuple[str, list[Any]]]:
-    words = {1: "True", 0: "False", -1: "none"}
+    words = {1.0: "True", 0.0: "False", -1.0: "none"}
     reasons = {reason.number: reason.value for reason in Reason}
-    yield f"{name}_verdict", [words[int(record["genrm_verdict"])] for record in records]
+    yield f"{name}_verdict", [words.get(value, f"{value:g}") for value in _verdicts(records)]
     yield f"{name}_reason", [reasons[int(record["genrm_reason"])] for record in records]
 
 
 def _metrics(name: str, records: Sequence[Record]) -> Iterable[tuple[str, float]]:
+    verdicts = _verdicts(records)
     for verdict, word in ((1, "true"), (0, "false"), (-1, "none")):
-        yield f"{name}/verdict_{word}", sum(record["genrm_verdict"] == verdict for record in records) / len(records)
+        yield f"{name}/verdict_{word}", verdicts.count(verdict) / len(records)
+    if given := [verdict for verdict in verdicts if verdict >= 0]:
+        yield f"{name}/verdict_mean", sum(given) / len(given)
     for key in ("attempts", "latency", "tokens"):
         yield f"{name}/{key}", sum(record[f"genrm_{key}"] for record in records) / len(records)
 

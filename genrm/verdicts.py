@@ -17,7 +17,6 @@ pay for a True that the judge never gave, so whatever is not clearly a verdict i
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,16 +24,16 @@ from enum import Enum
 
 from genrm.boxes import Box, box_open_at, brace_open_at, find_boxes
 from genrm.lead_ins import denied, introduced_as_foreign, is_bullet, is_label
+from genrm.own_functions import OwnFunction
 from genrm.quotations import Quotations, in_quoting_fence
 from genrm.thinking import after_thinking
-
-logger = logging.getLogger(__name__)
 
 
 class Reason(str, Enum):
     """Why there is (no) verdict: a short stable code, and a stable number for training logs.
 
-    The first block comes from the reply's text, the second from the request (set by the judge, not by the parser).
+    The first block comes from the reply's text, the second from the request (set by the judge, not by the parser), the
+    third from neither.
     """
 
     OK = "ok", 0
@@ -56,8 +55,10 @@ class Reason(str, Enum):
     OVERLOADED = "overloaded", 22
     REFUSED = "refused", 23
     BAD_REPLY = "bad_reply", 24
+
     EMPTY_SOLUTION = "empty_solution", 30
     BY_RULE = "by_rule", 31
+    UNPAID = "unpaid", 32
 
     number: int
 
@@ -110,19 +111,21 @@ def reader_of(parse: Callable[[str], float | None]) -> Reader:
 
     Args:
         parse: an answer -> True, False or a number from 0 to 1. Anything else is none: None, other numbers, errors.
+
+    Raises:
+        SettingsError: it is async.
     """
+
+    number = OwnFunction(parse, may_be_none=True)
 
     def read(reply: str, finish_reason: str | None) -> Verdict:
         answer = _answer(reply, finish_reason)
         if isinstance(answer, Verdict):
             return answer
-        try:
-            value = parse(answer)
-            is_one = value is not None and 0 <= value <= 1  # what is no number cannot be compared
-        except Exception:  # of a reply that nobody thought of; a run must not end with it
-            logger.exception("a parser failed; its reply counts as none")
-            value, is_one = None, False
-        return Verdict(value, Reason.OK) if is_one else Verdict(None, Reason.OFF_VOCABULARY)
+        value = number(answer)
+        if value is None or not 0 <= value <= 1:
+            return Verdict(None, Reason.OFF_VOCABULARY)
+        return Verdict(value, Reason.OK)
 
     return read
 

@@ -106,12 +106,12 @@ class MockServer(ThreadedServer):
 
     @property
     def requests(self) -> list[Exchange]:
-        """The completion requests so far, in order of arrival."""
+        """The completion requests so far, in order of arrival. The latest only: see `journal`."""
         return self._mock.journal.exchanges
 
     @property
     def journal(self) -> list[Exchange]:
-        """Every POST so far, and what a fault befell, in order of arrival."""
+        """Every POST so far, and what a fault befell, in order of arrival. The latest 10,000, by their `number`."""
         return self._mock.journal.all
 
     @contextmanager

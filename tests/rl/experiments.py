@@ -184,6 +184,8 @@ def _conclude(lab: Lab, name: str, steps: Sequence[Step], asked: int, complaints
         highlight=False,
         soft_wrap=True,
     )
+    for complaint in complaints:
+        lab.console.print(f"{name}: {complaint}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _draw(lab: Lab, title: str, lines: Sequence[Line], file: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,14 +22,14 @@ _COUNTER = re.compile(r"^(?:vllm:request_success_total|judge:requests_total)(?:\
 
 @dataclass(frozen=True, slots=True)
 class RunningJudge:
-    """A judge that is up.
-
-    Attributes:
-        asked: how many completions it has given since it was started, by its own count.
-    """
+    """A judge that is up."""
 
     url: str
-    asked: Callable[[], int]
+
+    def asked(self) -> int:
+        """How many completions it has given since it was started, by its own count."""
+        # By its metrics also where it is the mock, whose journal keeps the latest 10,000.
+        return counted(httpx.get(f"{self.url}/metrics", trust_env=False, timeout=60).text)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -56,14 +56,14 @@ def scenario(no_verdicts: float = 0.0) -> dict[str, Any]:
 def mock(no_verdicts: float = 0.0) -> Iterator[RunningJudge]:
     """The mock, in a thread."""
     with MockServer(scenario=scenario(no_verdicts)) as server:
-        yield RunningJudge(server.base_url, lambda: len(server.requests))
+        yield RunningJudge(server.base_url)
 
 
 @contextmanager
 def real(options: Options, console: Console) -> Iterator[RunningJudge]:
     """A model behind vLLM or Hugging Face generate, which takes up to a minute to start."""
     with launched(options, console) as server:
-        yield RunningJudge(server.url, lambda: counted(httpx.get(f"{server.url}/metrics", trust_env=False).text))
+        yield RunningJudge(server.url)
 
 
 def counted(text: str) -> int:

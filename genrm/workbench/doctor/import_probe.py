@@ -24,12 +24,13 @@ def main(path: str, name: str) -> dict[str, Any]:
     return {
         "found": callable(function),
         "is_async": inspect.iscoroutinefunction(function),
-        "functions": [
-            key
-            for key, value in vars(module).items()
-            if inspect.isfunction(value) and value.__module__ == module.__name__ and not key.startswith("_")
-        ],
+        "functions": [key for key, value in vars(module).items() if _is_own(value, module) and not key.startswith("_")],
     }
+
+
+def _is_own(value: Any, module: ModuleType) -> bool:
+    """Whether a function was made in the module: written there, or a method of what is."""
+    return inspect.ismethod(value) or (inspect.isfunction(value) and value.__module__ == module.__name__)
 
 
 def _load(path: str) -> ModuleType:

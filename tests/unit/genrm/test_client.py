@@ -6,6 +6,7 @@ import contextlib
 import email.utils
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -228,3 +229,22 @@ def test_whatever_comes_back_is_a_reply_or_a_judge_error(judge_server: respx.Moc
             await ask()
 
     anyio.run(run)
+
+
+@pytest.mark.parametrize("escape", [str, repr, json.dumps, lambda text: " ".join(text.split())])
+@pytest.mark.parametrize(
+    "problem",
+    ["Judge it.\nWhat is \\frac{1}{2} of all\tthe eggs?", "小明有五个苹果，他吃了两个，又买了三个，他还有几个苹果？"],
+)
+async def test_a_piece_of_the_prompt_is_known_however_it_is_written(
+    judge_server: respx.MockRouter, problem: str, escape: Callable[[str], str]
+) -> None:
+    judge_server.post(CHAT).mock(return_value=httpx.Response(400, text=f"bad input: {escape(problem)[5:]}"))
+    with pytest.raises(JudgeRefused, match="repeats the prompt"):
+        await ask(messages=[{"role": "user", "content": f"{problem}\n\nEnd with a box."}])
+
+
+async def test_a_message_of_its_own_is_passed_on(judge_server: respx.MockRouter) -> None:
+    judge_server.post(CHAT).mock(return_value=httpx.Response(404, text="The model `genrm` does not exist."))
+    with pytest.raises(JudgeRefused, match="The model `genrm` does not exist"):
+        await ask()

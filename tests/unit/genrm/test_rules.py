@@ -60,6 +60,11 @@ def test_not_equal(solution: str, truth: str) -> None:
     assert not rules.answers_match(solution, truth)
 
 
+@pytest.mark.parametrize(("solution", "score"), [("\\boxed{4}", 1.0), ("\\boxed{four}", 1.0), ("\\boxed{5}", 0.0)])
+async def test_each_of_several_answers_is_right(solution: str, score: float) -> None:
+    assert await rules.rule_score(Sample(solution, ["4", "four"])) == score
+
+
 async def test_an_unknown_data_source_is_no_crash() -> None:
     assert await rules.rule_score(Sample(r"\boxed{18}", "18", "never heard of")) == 1.0
     assert await rules.rule_score(Sample("", None, "never heard of")) == 0.0

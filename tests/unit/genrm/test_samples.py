@@ -69,6 +69,24 @@ def test_reference(ground_truth: Any, reference: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("ground_truth", "answers", "has_truth"),
+    [
+        (["a", " b ", ""], ("a", "b"), True),
+        (NumpyLike(["4", "four"]), ("4", "four"), True),
+        ([{"role": "user", "content": "one"}, {"role": "user", "content": "text"}], ("one\n\ntext",), True),
+        ({"target": ["4"]}, (), True),  # a form of its own, which verl's rule for that data set reads
+        ("4", ("4",), True),
+        (0, ("0",), True),
+        ("  ", (), False),
+        (None, (), False),
+    ],
+)
+def test_several_answers(ground_truth: Any, answers: tuple[str, ...], has_truth: bool) -> None:
+    sample = Sample("s", ground_truth)
+    assert (sample.answers, sample.has_truth) == (answers, has_truth)
+
+
+@pytest.mark.parametrize(
     ("split", "validation"), [("test", True), ("VAL", True), (NumpyLike("val"), True), ("train", False), (None, False)]
 )
 def test_split(split: Any, validation: bool) -> None:

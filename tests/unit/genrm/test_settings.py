@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
 import sys
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -109,13 +112,33 @@ def test_a_key_read_from_a_file_may_end_in_a_line_feed() -> None:
     assert Settings.load(api_key=" sk-secret\n").api_key.get_secret_value() == "sk-secret"
 
 
-def test_credentials_in_a_url_are_refused_unprinted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GENRM_BASE_URL", "http://a, http://me:secr3t@b:1/v1")
+@pytest.mark.parametrize("secret", ["me:secr3t", "me:secr/secr3t", "me:secr,secr3t", "me:secr3t@secr3t"])
+def test_credentials_in_a_url_are_refused_unprinted(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    monkeypatch.setenv("GENRM_BASE_URL", f"http://a, http://{secret}@b:1/v1")
     with pytest.raises(SettingsError) as caught:
         Settings.load()
-    assert "secr3t" not in str(caught.value)
+    assert "secr" not in str(caught.value)
     assert "GENRM_BASE_URL was 'http://a, http://***@b:1/v1'" in str(caught.value)
     assert "use GENRM_API_KEY" in str(caught.value)
+
+
+def test_nested_kwargs_of_hydra_are_read() -> None:
+    """They come as mappings of its own, and as lists of them."""
+    given = MappingProxyType({"a": MappingProxyType({"b": ({"c": 1}, None)})})
+    assert json.loads(Settings.load(extra_body=given).extra_body) == {"a": {"b": [{"c": 1}, None]}}
+
+
+@pytest.mark.parametrize(("name", "value"), [("extra_body", 5), ("extra_body", {"a": object()}), ("base_url", 5)])
+def test_what_cannot_be_read_at_all_is_named(name: str, value: Any) -> None:
+    with pytest.raises(SettingsError, match=f"GENRM_{name.upper()} was"):
+        Settings.load(**{name: value})
+
+
+def test_what_is_always_sent_can_be_left_out_and_not_changed() -> None:
+    assert json.loads(Settings.load(extra_body='{"temperature": null}').extra_body) == {"temperature": None}
+    for body in ({"temperature": 1}, {"model": None}):
+        with pytest.raises(SettingsError, match="cannot be set here"):
+            Settings.load(extra_body=body)
 
 
 def test_settings_are_values() -> None:

@@ -157,6 +157,7 @@ async def test_what_trl_logs(judge_server: respx.MockRouter) -> None:
         "judge/verdict_true": 0.25,
         "judge/verdict_false": 0.5,
         "judge/verdict_none": 0.25,
+        "judge/verdict_mean": pytest.approx(1 / 3),
         "judge/attempts": 1.0,
         "judge/tokens": 10.0,
     }
@@ -179,6 +180,16 @@ async def test_a_genrm_of_ones_own(judge_server: respx.MockRouter) -> None:
     for one in (function, pickle.loads(pickle.dumps(function))):
         assert await one(prompts=[PROMPT], completions=["4"]) == [1.0]
         assert json.loads(route.calls.last.request.content)["messages"][0]["content"].endswith(" - 4")
+
+
+async def test_marks_are_logged_as_they_are(judge_server: respx.MockRouter) -> None:
+    judge_server.post(CHAT).mock(return_value=completion("fine"))
+    table: dict[str, list[Any]] = {}
+    metrics: dict[str, float] = {}
+    function = reward_function("mine", GenRM(prompt="{problem} - {solution}", parse=lambda _answer: 0.75))
+    await function([PROMPT], ["4"], log_extra=table.__setitem__, log_metric=metrics.__setitem__)
+    assert table["mine_verdict"] == ["0.75"]
+    assert metrics["mine/verdict_mean"] == 0.75
 
 
 async def test_it_pickles(judge_server: respx.MockRouter) -> None:
