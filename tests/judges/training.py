@@ -27,7 +27,7 @@ _ON_GPU = Path(__file__).with_name("verl_gpu.yaml")
 _PROBE = "judges.update_probe"
 _POLICY = """
 from rich.console import Console
-from tiny.__main__ import get_policy
+from tiny.shelf import get_policy
 print(get_policy(0, Console(stderr=True)))
 """
 

@@ -4,7 +4,7 @@ python -m rl                                 three seeds by the mock, three by t
                                              and one by a judge that knows nothing, which must not learn
 python -m rl --short                         one seed by the mock: some minutes, for CI
 python -m rl --judge hf --seeds 1            one seed by the trained judge behind Hugging Face generate
-python -m rl --judge mock --trainer v0       verl's older trainer, which is quicker
+python -m rl --judge mock --trainer v1 v0    by both of verl's trainers; v0, the older one, is quicker
 python -m rl agree                           vLLM's verdicts and Hugging Face's on all 1,900 cases
 python -m rl compare                         a fifth of the calls gets no verdict: as zeros, and left out (genrm_grpo)
 
@@ -15,6 +15,7 @@ says why, where the reward or the rule's score does not rise, a sample was dropp
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -22,11 +23,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from genrm.settings import PREFIX
 from judges.host import LeftBehindError, StartError
 from rl import command, experiments
 from rl.experiments import Lab
 from rl.runs import RunError
-from tiny.__main__ import NotGoodEnoughError
+from tiny.shelf import NotGoodEnoughError
 
 
 def arguments() -> argparse.Namespace:
@@ -37,7 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("what", nargs="?", choices=WHAT, default="learn", help="(learn)")
     parser.add_argument("--judge", nargs="+", choices=JUDGES, default=["mock", "vllm", "control"], help="one or more")
     parser.add_argument("--judge-python", default=sys.executable, metavar="PATH", help="the Python that has vLLM")
-    parser.add_argument("--trainer", choices=("v1", "v0"), default="v1", help="verl's: v1 is its default")
+    parser.add_argument("--trainer", nargs="+", choices=("v1", "v0"), default=["v1"], help="verl's (v1, its default)")
     parser.add_argument("--seed", type=int, default=0, help="the first (0)")
     parser.add_argument("--seeds", type=int, default=3, help="how many (3)")
     parser.add_argument("--steps", type=int, default=command.Plan.steps, help=f"of a run ({command.Plan.steps})")
@@ -63,12 +65,14 @@ WHAT: dict[str, Callable[[Lab], list[str]]] = {
 def main() -> int:
     """Do what the command line asks for. Returns the exit code."""
     given = arguments()
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]  # a judge of the caller's has no part in this
     console = Console()
     lab = Lab(
         console=console,
         judges=given.judge,
         judge_python=given.judge_python,
-        trainer=given.trainer,
+        trainers=given.trainer,
         seeds=range(given.seed, given.seed + given.seeds),
         steps=given.steps,
         work=given.work.resolve(),

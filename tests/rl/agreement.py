@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rl.audit import Asked
 from tiny import domain
+from tiny.judge import ENOUGH
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,17 @@ class Agreement:
     cases: int
     different: list[Asked]
     right: dict[str, int]
+
+    def complaints(self) -> list[str]:
+        """What is wrong with them, in words: two servers that both know nothing agree, too."""
+        found = [
+            f"{name} has {right} of {self.cases} right, and {ENOUGH:.0%} are wanted"
+            for name, right in self.right.items()
+            if right < ENOUGH * self.cases
+        ]
+        if self.different:
+            found.append(f"{len(self.different)} verdicts differ, such as that on {' '.join(self.different[0])}")
+        return found
 
 
 def questions() -> list[Asked]:

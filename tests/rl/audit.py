@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from genrm.samples import Sample
 from rl.curves import Row, Step
 
 Asked = tuple[str, str]
@@ -22,7 +23,7 @@ def question(row: Row) -> Asked:
 
 def needs_judge(row: Row) -> bool:
     """Whether the judge must be asked: an empty solution is wrong without it."""
-    return bool(row.solution.strip())
+    return not Sample(row.solution).is_empty
 
 
 def expected_requests(steps: Sequence[Step]) -> tuple[int, int]:
@@ -47,6 +48,25 @@ def complaints_of_requests(steps: Sequence[Step], asked: int) -> list[str]:
     if least <= asked <= most:
         return []
     return [f"the judge was asked {asked} times, and {least} to {most} fit to the samples: not all rewards are its own"]
+
+
+FAULT_SLACK = 0.05
+"""By so much the share of calls that a fault befell may differ from the share that was planned."""
+
+
+def complaints_of_faults(faulty: int, asked: int, planned: float) -> list[str]:
+    """Faults that befell more or fewer of the requests than was planned."""
+    share = faulty / max(1, asked)
+    if abs(share - planned) <= FAULT_SLACK * bool(planned):
+        return []
+    return [f"a fault befell {share:.1%} of {asked} requests, and {planned:.0%} were planned"]
+
+
+def complaints_of_fallbacks(steps: Sequence[Step]) -> list[str]:
+    """Rewards that no verdict has paid."""
+    rows = [row for step in steps for row in step.rows]
+    without = [row for row in rows if row.score not in (0.0, 1.0) or row.record.get("genrm_fallback")]
+    return [f"{len(without)} of {len(rows)} samples had no verdict, and were paid without one"] if without else []
 
 
 def complaints_of_rewards(steps: Sequence[Step], verdicts: Mapping[Asked, float]) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
+import httpx
 from rich.console import Console
 
 from judges.options import Options
@@ -18,7 +19,8 @@ from rl.command import PLUGINS, Plan
 from rl.curves import Step
 from rl.judging import RunningJudge
 from rl.plots import Line
-from tiny.__main__ import get_judge, get_policy
+from rl.runs import RunError
+from tiny.shelf import get_judge, get_policy
 
 CONTROL = "control"
 """A judge that learned the replies to other prompts, behind Hugging Face generate at temperature 1: it tosses coins."""
@@ -46,6 +48,10 @@ VARIANTS = {
 }
 
 
+NO_VERDICT = -1.0
+"""What a run pays where there is no verdict: nothing else pays it, so that it is known for what it is."""
+
+
 @dataclass(frozen=True)
 class Lab:
     """Where and how the runs are done."""
@@ -53,22 +59,22 @@ class Lab:
     console: Console
     judges: Sequence[str]
     judge_python: str
-    trainer: str
+    trainers: Sequence[str]
     seeds: Sequence[int]
     steps: int
     work: Path
 
-    def plan(self, name: str, seed: int, judge: RunningJudge) -> Plan:
+    def plan(self, name: str, trainer: str, seed: int, judge: RunningJudge) -> Plan:
         """A run in a fresh folder."""
         folder = self.work / name
         shutil.rmtree(folder, ignore_errors=True)
         return Plan(
             folder=folder,
             policy=get_policy(seed, self.console),
-            settings={**judge.settings, "GENRM_ON_NO_VERDICT": "zero"},
+            settings={**judge.settings, "GENRM_ON_NO_VERDICT": f"{NO_VERDICT}"},
             seed=seed,
             steps=self.steps,
-            trainer=self.trainer,
+            trainer=trainer,
         )
 
     @contextmanager
@@ -90,54 +96,88 @@ class Lab:
         with judging.real(options, self.console) as running:
             yield running
 
+    def say(self, text: str, style: str | None = None) -> None:
+        """A line for whoever watches."""
+        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def draw(self, title: str, lines: Sequence[Line], file: str) -> None:
+        """A picture in the lab's folder."""
+        plots.draw(title, lines, self.work / file)
+        self.say(f"picture: {self.work / file}")
+
 
 def learn(lab: Lab) -> list[str]:
-    """Train by each judge with each seed, and by the one that knows nothing."""
+    """Train by each judge with each seed, and by the one that knows nothing; is vLLM up, see whether HF agrees."""
     complaints: list[str] = []
     for kind in lab.judges:
-        lines: list[Line] = []
         with lab.judge(kind) as judge:
-            for seed in lab.seeds[:1] if kind == CONTROL else lab.seeds:
-                name = f"{kind}-{lab.trainer}-seed{seed}"
-                plan, before = lab.plan(name, seed, judge), judge.asked()
-                steps = _train(lab, name, plan)
-                asked = judge.asked() - before
-                lines.append(Line(f"seed {seed}", steps))
-                found = curves.complaints(steps, plan.steps, plan.samples, learns=kind != CONTROL)
-                found += audit.complaints_of_requests(steps, asked)
-                if kind != CONTROL:  # which would say something else
-                    found += _asked_again(judge, steps)
-                _conclude(lab, name, steps, asked, found)
-                complaints += [f"{name}: {complaint}" for complaint in found]
-        title = f"GRPO on CPU, verl's {lab.trainer} trainer; judge: {kind}"
-        _draw(lab, title, lines, f"rl_{kind}_{lab.trainer}.png")
+            for trainer in lab.trainers:
+                complaints += _learn_from(lab, kind, trainer, judge)
+            if kind == "vllm":
+                complaints += _agreement(lab, judge)
+    return complaints
+
+
+def _learn_from(lab: Lab, kind: str, trainer: str, judge: RunningJudge) -> list[str]:
+    learns = kind != CONTROL
+    lines: list[Line] = []
+    complaints: list[str] = []
+    for seed in lab.seeds if learns else lab.seeds[:1]:
+        name = f"{kind}-{trainer}-seed{seed}"
+        plan = lab.plan(name, trainer, seed, judge)
+
+        def examine(steps: Sequence[Step], asked: int, plan: Plan = plan) -> list[str]:
+            found = curves.complaints(steps, plan.steps, plan.samples, learns=learns)
+            found += audit.complaints_of_requests(steps, asked)
+            if learns:  # the other one would say something else, and may lose its thread
+                found += audit.complaints_of_fallbacks(steps)
+                found += _asked_again(judge, steps)
+            return found
+
+        steps, found = _run(lab, name, plan, judge, examine)
+        complaints += found
+        lines.append(Line(f"seed {seed}", steps))
+        title = f"GRPO on CPU, verl's {trainer} trainer; judge: {kind}"
+        lab.draw(title, lines, f"rl_{kind}_{trainer}.png")  # after each: what comes next may be interrupted
     return complaints
 
 
 def agree(lab: Lab) -> list[str]:
     """Ask vLLM and Hugging Face generate, with the same judge, about every case."""
-    said = {}
-    for kind in ("vllm", "hf"):
-        with lab.judge(kind) as judge:
-            start = monotonic()
-            said[kind] = judging.ask_again(judge, agreement.questions())
-            lab.console.print(f"{kind}: {len(said[kind])} verdicts in {monotonic() - start:.1f} s", highlight=False)
+    with lab.judge("vllm") as judge:
+        return _agreement(lab, judge)
+
+
+def _agreement(lab: Lab, vllm: RunningJudge) -> list[str]:
+    said = {"vllm": _ask_all(lab, "vllm", vllm)}
+    with lab.judge("hf") as judge:
+        said["hf"] = _ask_all(lab, "hf", judge)
     result = agreement.compare(said)
     right = ", ".join(f"{name} {count} right" for name, count in result.right.items())
-    lab.console.print(f"{result.cases - len(result.different)} of {result.cases} verdicts agree; {right}")
-    if not result.different:
-        return []
-    return [f"{len(result.different)} verdicts differ, such as that on {' '.join(result.different[0])}"]
+    lab.say(f"{result.cases - len(result.different)} of {result.cases} verdicts agree; {right}")
+    return result.complaints()
+
+
+def _ask_all(lab: Lab, name: str, judge: RunningJudge) -> dict[audit.Asked, float]:
+    start = monotonic()
+    verdicts = judging.ask_again(judge, agreement.questions())
+    lab.say(f"{name}: asked about {len(verdicts)} cases in {monotonic() - start:.1f} s")
+    return verdicts
 
 
 def compare(lab: Lab) -> list[str]:
     """A fifth of the calls gets no verdict: paid as zeros, and left out by genrm_grpo; beside a run without faults."""
-    ends: dict[str, list[Sequence[Step]]] = {name: [] for name in VARIANTS}
+    return [complaint for trainer in lab.trainers for complaint in _compare(lab, trainer)]
+
+
+def _compare(lab: Lab, trainer: str) -> list[str]:
+    done: dict[str, list[Sequence[Step]]] = {name: [] for name in VARIANTS}
+    complaints: list[str] = []
     for seed in lab.seeds:
         for name, variant in VARIANTS.items():
             with judging.mock(variant.no_verdicts) as judge:
-                folder = f"{name.replace(' ', '-')}-{lab.trainer}-seed{seed}"
-                plan = lab.plan(folder, seed, judge)
+                folder = f"{name.replace(' ', '-')}-{trainer}-seed{seed}"
+                plan = lab.plan(folder, trainer, seed, judge)
                 plan = replace(
                     plan,
                     # Asked once: a second attempt would get the verdict most of the time.
@@ -145,30 +185,67 @@ def compare(lab: Lab) -> list[str]:
                     estimator=variant.estimator,
                     plugins=(*PLUGINS, *variant.plugins),
                 )
-                steps = _train(lab, folder, plan)
-                ends[name].append(steps)
-                _conclude(lab, folder, steps, judge.asked(), [])
-    lines = [Line(name, curves.mean_of(by_seed)) for name, by_seed in ends.items()]
-    _draw(lab, f"A fifth of the calls gets no verdict; mean of {len(lab.seeds)} seed(s)", lines, "rl_no_verdicts.png")
-    return curves.complaints_of_leaving_out(*(ends[name] for name in ("left out", "paid as zeros")))
+
+                def examine(
+                    steps: Sequence[Step],
+                    asked: int,
+                    judge: RunningJudge = judge,
+                    plan: Plan = plan,
+                    variant: Variant = variant,
+                ) -> list[str]:
+                    return [
+                        *curves.complaints_of_steps(steps, plan.steps, plan.samples),
+                        *audit.complaints_of_requests(steps, asked),
+                        *audit.complaints_of_faults(judge.faulty(), asked, variant.no_verdicts),
+                    ]
+
+                steps, found = _run(lab, folder, plan, judge, examine)
+            complaints += found
+            if steps:
+                done[name].append(steps)
+        lines = [Line(name, curves.mean_of(by_seed)) for name, by_seed in done.items() if by_seed]
+        title = (
+            f"A fifth of the calls gets no verdict; verl's {trainer} trainer, mean of {len(done['no faults'])} seed(s)"
+        )
+        lab.draw(title, lines, f"rl_no_verdicts_{trainer}.png")
+    if complaints:
+        return complaints
+    for name, by_seed in done.items():
+        lab.say(f"{name}: mean of the rule's scores over all steps and seeds {curves.mean_rule(by_seed):.3f}")
+    return curves.complaints_of_leaving_out(done["no faults"], done["left out"], done["paid as zeros"])
 
 
-def _train(lab: Lab, name: str, plan: Plan) -> list[Step]:
-    """Run the plan and tell each step."""
+def _run(
+    lab: Lab, name: str, plan: Plan, judge: RunningJudge, examine: Callable[[Sequence[Step], int], list[str]]
+) -> tuple[list[Step], list[str]]:
+    """Run the plan, tell each step, and say what came of it. A run that fails does not keep the others from theirs.
+
+    Returns:
+        Its steps, as many as it came to, and what is wrong with it, in words.
+    """
     start = monotonic()
+    steps: list[Step] = []
 
     def tell(step: Step) -> None:
+        steps.append(step)
         bar = "█" * round(30 * step.reward)
         none = f", {step.no_verdicts} without verdict" if step.no_verdicts else ""
-        lab.console.print(
+        lab.say(
             f"{name} step {step.number:2} of {plan.steps}: reward {step.reward:.3f}, rule {step.rule:.3f}{none}"
-            f"  {monotonic() - start:4.0f} s {bar}",
-            highlight=False,
-            soft_wrap=True,
+            f"  {monotonic() - start:4.0f} s {bar}"
         )
 
-    with lab.console.status(f"{name}: verl starts; its log is {plan.folder / 'verl.log'}"):
-        return runs.run(plan, tell)
+    asked: int | None = None
+    try:
+        before = judge.asked()
+        with lab.console.status(f"{name}: verl starts; its log is {plan.folder / 'verl.log'}"):
+            runs.run(plan, tell, judge.must_live)
+        seconds, asked = monotonic() - start, judge.asked() - before
+        found = examine(steps, asked)
+    except (RunError, httpx.HTTPError) as error:
+        seconds, found = monotonic() - start, [f"{error}"]
+    _conclude(lab, name, steps, asked, seconds, found)
+    return steps, [f"{name}: {complaint}" for complaint in found]
 
 
 def _asked_again(judge: RunningJudge, steps: Sequence[Step]) -> list[str]:
@@ -176,18 +253,17 @@ def _asked_again(judge: RunningJudge, steps: Sequence[Step]) -> list[str]:
     return audit.complaints_of_rewards(steps, judging.ask_again(judge, sorted(questions)))
 
 
-def _conclude(lab: Lab, name: str, steps: Sequence[Step], asked: int, complaints: Sequence[str]) -> None:
-    paid, rule = curves.rise([step.reward for step in steps]), curves.rise([step.rule for step in steps])
-    lab.console.print(
-        f"{name}: {'NOT AS IT SHOULD BE' if complaints else 'done'}; the reward rose by {paid:+.3f}, "
-        f"the rule's score by {rule:+.3f}; {sum(len(step.rows) for step in steps)} samples, {asked} requests",
-        highlight=False,
-        soft_wrap=True,
+def _conclude(
+    lab: Lab, name: str, steps: Sequence[Step], asked: int | None, seconds: float, complaints: Sequence[str]
+) -> None:
+    rises = ""
+    if steps:
+        paid, rule = curves.rise([step.reward for step in steps]), curves.rise([step.rule for step in steps])
+        rises = f" the reward rose by {paid:+.3f}, the rule's score by {rule:+.3f};"
+    samples = sum(len(step.rows) for step in steps)
+    lab.say(
+        f"{name}: {'NOT AS IT SHOULD BE' if complaints else 'done'};{rises} {samples} samples, "
+        f"{'nobody knows how many' if asked is None else asked} requests, {seconds:.0f} s"
     )
     for complaint in complaints:
-        lab.console.print(f"{name}: {complaint}", style="red", markup=False, highlight=False, soft_wrap=True)
-
-
-def _draw(lab: Lab, title: str, lines: Sequence[Line], file: str) -> None:
-    plots.draw(title, lines, lab.work / file)
-    lab.console.print(f"picture: {lab.work / file}", highlight=False, soft_wrap=True)
+        lab.say(f"{name}: {complaint}", style="red")

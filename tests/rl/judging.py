@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from judges.launch import launched
 from judges.options import SERVED_NAME, Options
 from mock_server import MockServer
 from rl.audit import Asked
+from rl.runs import RunError
 from tiny import domain
 
 _COUNTER = re.compile(r"^(?:vllm:request_success_total|judge:requests_total)(?:\{[^}]*\})? ([\d.e+]+)$", re.MULTILINE)
@@ -22,9 +23,21 @@ _COUNTER = re.compile(r"^(?:vllm:request_success_total|judge:requests_total)(?:\
 
 @dataclass(frozen=True, slots=True)
 class RunningJudge:
-    """A judge that is up."""
+    """A judge that is up.
+
+    Attributes:
+        ended: how it ended by itself; None while it runs.
+        faulty: how many of its replies a fault has befallen; of those that it remembers.
+    """
 
     url: str
+    ended: Callable[[], str | None] = lambda: None
+    faulty: Callable[[], int] = lambda: 0
+
+    def must_live(self) -> None:
+        """Raise RunError where it has ended."""
+        if how := self.ended():
+            raise RunError(f"the judge {how} meanwhile")
 
     def asked(self) -> int:
         """How many completions it has given since it was started, by its own count."""
@@ -56,14 +69,14 @@ def scenario(no_verdicts: float = 0.0) -> dict[str, Any]:
 def mock(no_verdicts: float = 0.0) -> Iterator[RunningJudge]:
     """The mock, in a thread."""
     with MockServer(scenario=scenario(no_verdicts)) as server:
-        yield RunningJudge(server.base_url)
+        yield RunningJudge(server.base_url, faulty=lambda: sum(bool(exchange.faults) for exchange in server.requests))
 
 
 @contextmanager
 def real(options: Options, console: Console) -> Iterator[RunningJudge]:
     """A model behind vLLM or Hugging Face generate, which takes up to a minute to start."""
     with launched(options, console) as server:
-        yield RunningJudge(server.url)
+        yield RunningJudge(server.url, server.host.ended)
 
 
 def counted(text: str) -> int:

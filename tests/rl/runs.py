@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from judges.log_view import last_lines
 from judges.processes import ProcessHost
 from judges.programs import Program
 from rl import command
@@ -26,11 +27,12 @@ class RunError(RuntimeError):
     """verl did not do its steps; with the end of its log."""
 
 
-def run(plan: Plan, on_step: Callable[[Step], None]) -> list[Step]:
+def run(plan: Plan, on_step: Callable[[Step], None], on_look: Callable[[], None] = lambda: None) -> list[Step]:
     """Train. Whatever ends it, Ctrl-C too, ends verl and all of Ray's processes.
 
     Args:
         on_step: told of each step when verl has written it down.
+        on_look: called from time to time; what it raises ends the run.
 
     Raises:
         RunError: verl failed, or did not end.
@@ -38,10 +40,15 @@ def run(plan: Plan, on_step: Callable[[Step], None]) -> list[Step]:
     command.write_data(plan)
     log = plan.folder / "verl.log"
     steps: list[Step] = []
-    ended = watch(command.program(plan), log, lambda: _read_on(plan, steps, on_step))
+
+    def look() -> None:
+        _read_on(plan, steps, on_step)
+        on_look()
+
+    ended = watch(command.program(plan), log, look)
     _read_on(plan, steps, on_step, is_final=True)
     if ended != DONE or len(steps) < plan.steps:
-        raise RunError(f"verl {ended}, {len(steps)} of {plan.steps} steps done; its log {log} ends with\n{_tail(log)}")
+        raise RunError(f"verl {ended}, {len(steps)} of {plan.steps} steps done; {_end_of(log)}")
     return steps
 
 
@@ -60,7 +67,7 @@ def watch(program: Program, log: Path, on_look: Callable[[], None] = lambda: Non
     try:
         while (ended := host.ended()) is None:
             if time.monotonic() > deadline:
-                raise RunError(f"verl is not done after {LIMIT_SECONDS:g} s; its log {log} ends with\n{_tail(log)}")
+                raise RunError(f"verl is not done after {LIMIT_SECONDS:g} s; {_end_of(log)}")
             on_look()
             time.sleep(_LOOK_SECONDS)
     finally:
@@ -79,11 +86,10 @@ def _read(path: Path, samples: int, is_final: bool) -> Step | None:
     """The step in a file; None while verl is still writing it. At the end it is taken as it is."""
     with suppress(FileNotFoundError, ValueError):
         step = read_step(path)
-        if len(step.rows) == samples or is_final:
+        if len(step.rows) + step.fillers == samples or is_final:
             return step
     return None
 
 
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(lines[-_LAST_LINES:])
+def _end_of(log: Path) -> str:
+    return f"its log {log} ends with\n{last_lines(log, _LAST_LINES)}"

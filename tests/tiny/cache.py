@@ -10,19 +10,23 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 
 from filelock import FileLock
+
+from tiny import domain
+from tiny.tokens import judge_messages
 
 _DECIDE = ("domain.py", "tokens.py", "models.py", "judge.py", "policy.py")
 CACHE = Path(__file__).parents[2] / ".cache" / "tiny"
 
 
 def recipe() -> str:
-    """A short name for all that decides what a training gives: this package's code, genrm's prompt, torch."""
+    """A short name for all that decides what a training gives: this package's code, genrm's prompts, torch."""
     texts = [Path(__file__).with_name(name).read_bytes() for name in _DECIDE]
-    texts += [(resources.files("genrm") / "templates" / "judge.txt").read_bytes()]
+    problem = domain.problems()[0]
+    texts += [judge_messages(problem.text, problem.solution(0, form))[0]["content"].encode() for form in domain.FORMS]
     texts += [f"{name} {metadata.version(name)}".encode() for name in ("torch", "transformers", "tokenizers")]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]
 

@@ -39,6 +39,10 @@ class Grade:
         """Share of verdicts that are the truth; no verdict is none."""
         return self.right / self.cases
 
+    def in_words(self, what: str) -> str:
+        """Such as "319 of 320 held-out cases right (99.7%), 0 unread"."""
+        return f"{self.right} of {self.cases} {what} right ({self.accuracy:.1%}), {self.unread} unread"
+
 
 def train(folder: Path, *, seed: int, steps: int, shuffled: bool, progress: Progress) -> None:
     """Train a judge and save it.

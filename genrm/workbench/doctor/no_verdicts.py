@@ -44,4 +44,10 @@ def _by_estimator(wiring: Wiring, settings: Settings) -> list[Finding]:
     elif settings.on_no_verdict == "skip" and wiring.known("reward.reward_kwargs.overlong_buffer_cfg.enable"):
         what = "a penalty for length is added to what GENRM_ON_NO_VERDICT=skip pays, which is not known by it any more"
         findings.append(failed(what, "GENRM_ON_NO_VERDICT=nan"))
+    if settings.on_no_verdict in _LEFT_OUT and wiring.known("algorithm.filter_groups.enable"):
+        what = (
+            "algorithm.filter_groups drops groups whose rewards are all the same, but not where one has no verdict: "
+            "nothing is learned from those"
+        )
+        findings.append(warning(what, "see that there are few: a higher GENRM_MAX_RETRIES, GENRM_MAX_TOKENS"))
     return findings or [ok(f"{ESTIMATOR} leaves samples without verdict out of their group")]

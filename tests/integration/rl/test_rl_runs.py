@@ -13,6 +13,7 @@ from judges.programs.program import Program
 from rl import command, runs
 from rl.command import Plan
 from rl.curves import Step
+from rl.judging import RunningJudge
 from rl.runs import RunError
 
 # Writes steps as verl does, leaves a child of its own in a session of its own as Ray does, and ends as it is told.
@@ -100,6 +101,14 @@ def test_whatever_interrupts_it_leaves_no_process(monkeypatch: pytest.MonkeyPatc
         runs.run(plan, interrupt)
 
     assert_nothing_is_left(plan)
+
+
+def test_a_judge_that_ends_meanwhile_ends_the_run(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> None:
+    trainer(monkeypatch, plan)
+    judge = RunningJudge("http://judge", ended=lambda: "ended with exit code 137" if plan.folder.exists() else None)
+
+    with pytest.raises(RunError, match="the judge ended with exit code 137 meanwhile"):
+        runs.run(plan, lambda _step: None, judge.must_live)
 
 
 def test_verl_gets_all_problems(plan: Plan) -> None:

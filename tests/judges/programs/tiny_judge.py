@@ -13,9 +13,7 @@ from judges.options import Options
 
 _TESTS = Path(__file__).parents[2]
 # In a process of its own: whoever launches a judge need not load torch.
-_CODE = (
-    "from rich.console import Console; from tiny.__main__ import get_judge; print(get_judge(0, Console(stderr=True)))"
-)
+_CODE = "from rich.console import Console; from tiny.shelf import get_judge; print(get_judge(0, Console(stderr=True)))"
 
 
 def path(options: Options) -> str:

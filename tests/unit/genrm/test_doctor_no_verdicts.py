@@ -39,6 +39,7 @@ def _no_plugins_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
         ({**ESTIMATOR, "algorithm.use_kl_in_reward": True}, PLUGIN, "skip", ["failed"], "use_kl_loss=True instead"),
         ({**ESTIMATOR, **LENGTH}, PLUGIN, "skip", ["failed"], "GENRM_ON_NO_VERDICT=nan"),
         ({**ESTIMATOR, **LENGTH}, PLUGIN, "nan", ["ok"], ""),
+        ({**ESTIMATOR, "algorithm.filter_groups.enable": True}, PLUGIN, "skip", ["warning"], "filter_groups"),
         ({**ESTIMATOR, "reward.custom_reward_function.path": "mine.py"}, {}, "skip", [], ""),
     ],
 )

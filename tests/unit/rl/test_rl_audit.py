@@ -58,6 +58,30 @@ def test_a_reward_that_is_not_the_judges_is_told(rows: list[Row], fits: bool) ->
     assert (audit.complaints_of_rewards([Step(1, rows)], said) == []) is fits
 
 
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [(row(RIGHT, 1.0), False), (row(WRONG, -1.0), True), (row(WRONG, 0.0, fallback=1), True), (row(WRONG, 0.5), True)],
+)
+def test_a_reward_without_a_verdict_is_told(bad: Row, told: bool) -> None:
+    assert bool(audit.complaints_of_fallbacks([Step(1, [row(RIGHT, 1.0), bad])])) is told
+
+
+@pytest.mark.parametrize(
+    ("faulty", "planned", "fits"),
+    [(20, 0.2, True), (16, 0.2, True), (10, 0.2, False), (0, 0.2, False), (1, 0.0, False)],
+)
+def test_faults_that_were_not_planned_are_told(faulty: int, planned: float, fits: bool) -> None:
+    assert (audit.complaints_of_faults(faulty, 100, planned) == []) is fits
+
+
+def test_two_servers_that_know_nothing_agree_in_vain() -> None:
+    nothing = dict.fromkeys(agreement.questions(), -1.0)
+
+    found = agreement.compare({"vllm": nothing, "hf": nothing}).complaints()
+
+    assert found == [f"{name} has 0 of 1900 right, and 98% are wanted" for name in ("vllm", "hf")]
+
+
 def test_two_servers_are_compared_case_by_case() -> None:
     truth = {q: float(q[1] == f"The answer is {eval_sum(q[0])}.") for q in agreement.questions()}
     other = {**truth, ("What is 3+4?", WRONG): -1.0}
@@ -67,6 +91,7 @@ def test_two_servers_are_compared_case_by_case() -> None:
     assert result.cases == 1900
     assert result.different == [("What is 3+4?", WRONG)]
     assert result.right == {"vllm": 1900, "hf": 1899}
+    assert result.complaints() == ["1 verdicts differ, such as that on What is 3+4? The answer is 8."]
 
 
 def eval_sum(problem: str) -> int:

@@ -106,14 +106,39 @@ def test_samples_that_are_left_out_are_not_a_reward() -> None:
     assert Step(1, rows).reward == 0.5
 
 
-def test_leaving_out_must_not_end_below_zeros() -> None:
-    high, low = run(RISING), run((0.3,) * 7)
+LOWER = (0.3, 0.3, 0.3, 0.4, 0.7, 0.7, 0.7)
 
-    assert curves.complaints_of_leaving_out([high, high], [low, high]) == []
-    assert curves.complaints_of_leaving_out([low, high], [high, high]) != []
+
+def test_leaving_out_must_be_better_than_zeros() -> None:
+    high, low = run(RISING), run(LOWER)
+
+    assert curves.complaints_of_leaving_out([high], [high, low], [low, low]) == []
+    (complaint,) = curves.complaints_of_leaving_out([high], [low, low], [high, low])
+    assert "paid as zeros" in complaint
+    # Plain GRPO in its place: the same.
+    assert curves.complaints_of_leaving_out([high], [low], [low]) != []
+
+
+def test_without_faults_and_left_out_the_rule_must_rise() -> None:
+    flat = run((0.3,) * 7)
+
+    found = curves.complaints_of_leaving_out([flat], [flat], [run((0.2,) * 7)])
+
+    assert [complaint.partition(",")[0] for complaint in found] == ["no faults", "left out"]
 
 
 def test_several_runs_are_one_in_the_mean() -> None:
     (first, *_) = curves.mean_of([run(RISING), run((0.5,) * 7)])
 
     assert (first.number, first.reward) == (1, 0.4)
+
+
+def test_what_verl_fills_a_batch_up_with_is_no_sample(tmp_path: Path) -> None:
+    rows = [{"input": "user\nWhat is 3+4?\n", "output": "7", "score": 1.0}, {"input": "", "output": "", "score": 0.0}]
+    path = tmp_path / "1.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+
+    read = read_step(path)
+
+    assert (len(read.rows), read.fillers) == (1, 1)
+    assert curves.complaints_of_steps([read], 1, 2) == ["step 1 has 1 samples, not 2: some were dropped"]
