@@ -23,7 +23,8 @@ from genrm.own_functions import OwnFunction
 from genrm.prompts import load_template
 from genrm.rewards import Record, plain_reward, reward_by_judge, reward_by_rule
 from genrm.samples import Sample
-from genrm.settings import PREFIX, Settings, overrides_in, revealed, warn_of_unknown_variables
+from genrm.setting_values import revealed
+from genrm.settings import PREFIX, Settings, overrides_in, warn_of_unknown_variables
 from genrm.verdicts import parse_verdict, reader_of
 
 

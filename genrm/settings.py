@@ -8,62 +8,28 @@ The upper-case names are those of verl's genrm_remote recipe, with the same mean
 from __future__ import annotations
 
 import difflib
-import json
 import logging
-import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from genrm.errors import SettingsError
+from genrm.setting_values import (
+    read_json_object,
+    read_key,
+    read_switch_or_file,
+    read_urls,
+    read_word,
+    read_word_or_number,
+)
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "GENRM_"
-
-
-def _urls(value: Any) -> Any:
-    if not isinstance(value, Sequence):
-        raise ValueError("neither a URL nor several")
-    if "@" in (value if isinstance(value, str) else "".join(map(str, value))):
-        # Before it is taken apart: what is wrong with a part would be told with the part.
-        raise ValueError("a URL must not hold credentials (they would be printed): use GENRM_API_KEY")
-    if isinstance(value, str):
-        value = [part for part in re.split(r"[,\s]+", value) if part]
-    return tuple(_url(part) for part in value)
-
-
-def _url(text: Any) -> str:
-    """One base URL in its one form: a scheme, a host, no credentials, no trailing ``/v1``."""
-    url = str(text).strip()
-    if "://" not in url:
-        url = f"http://{url}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("not an http(s) URL")
-    _ = parts.port  # raises ValueError where it is no port
-    return re.sub(r"/+$", "", re.sub(r"/+v1(/chat/completions)?/*$", "", url))
-
-
-def revealed(value: Any) -> Any:
-    """A secret's text; all else as it is."""
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
-
-
-def _key(value: Any) -> Any:
-    """A key as it can stand in a header; a line feed at its end comes from reading it out of a file."""
-    text = revealed(value)
-    if not isinstance(text, str):
-        return value
-    text = text.strip()
-    if not (text.isascii() and text.isprintable()):
-        raise ValueError("a key goes into a header, which holds printable ASCII only")
-    return text
 
 
 def _offload(value: bool, info: ValidationInfo) -> bool:
@@ -78,54 +44,6 @@ def _level(value: int, info: ValidationInfo) -> int:
     return value
 
 
-def _canary(value: Any) -> Any:
-    """on and off also as YAML and the shell spell them."""
-    word = str(value).strip().lower()
-    return {"true": "on", "1": "on", "false": "off", "0": "off"}.get(word, word if word in ("on", "off") else value)
-
-
-def _lower(value: Any) -> Any:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-# What the settings or the protocol decide. Overriding them in passing would be a setting ignored in silence.
-_OURS = frozenset({"model", "messages", "temperature", "max_tokens", "stream", "n"})
-# Some models of external APIs refuse these, so that null takes them away.
-_OPTIONAL = frozenset({"temperature", "max_tokens"})
-
-
-def _json_text(value: Any) -> str:
-    """An object as canonical JSON text (settings must be hashable)."""
-    value = json.loads(value) if isinstance(value, str) else _plain(value)
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    if taken := sorted(name for name in _OURS & set(value) if value[name] is not None or name not in _OPTIONAL):
-        raise ValueError(f"{', '.join(taken)} cannot be set here")
-    try:
-        return json.dumps(value, sort_keys=True)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-
-
-def _plain(value: Any) -> Any:
-    """What Hydra makes of nested reward_kwargs, in JSON's own types."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(part) for part in value]
-    return value
-
-
-def _word_or_number(value: Any) -> Any:
-    """Numbers are told from words here, so that "nan" stays the word and "inf" is refused."""
-    value = _lower(value)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return value
-    return number if math.isfinite(number) else str(number)
-
-
 def _allowed(text: str) -> Any:
     """What the field allows, in words, for error messages."""
     return {"allowed": text}
@@ -136,13 +54,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    base_url: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_urls)] = Field(
+    base_url: Annotated[tuple[str, ...], NoDecode, BeforeValidator(read_urls)] = Field(
         ("http://localhost:30000",),
         min_length=1,
         description="Where the judge is served; several are balanced.",
         json_schema_extra=_allowed("one or more http(s) URLs, separated by commas, such as http://localhost:30000"),
     )
-    api_key: Annotated[SecretStr, BeforeValidator(_key)] = Field(
+    api_key: Annotated[SecretStr, BeforeValidator(read_key)] = Field(
         SecretStr("EMPTY"),
         description="Sent as a bearer token, unless EMPTY.",
         json_schema_extra=_allowed("printable ASCII"),
@@ -153,7 +71,7 @@ class Settings(BaseSettings):
         description="The served model name.",
         json_schema_extra=_allowed("any text but the empty one"),
     )
-    server_backend: Annotated[Literal["vllm", "sglang", "openai"], BeforeValidator(_lower)] = Field(
+    server_backend: Annotated[Literal["vllm", "sglang", "openai"], BeforeValidator(read_word)] = Field(
         "vllm",
         description="What serves the judge. openai is an external API: the environment's proxies are used.",
         json_schema_extra=_allowed("vllm, sglang or openai"),
@@ -210,12 +128,12 @@ class Settings(BaseSettings):
         description="Seconds that requests of others have to finish before the judge sleeps.",
         json_schema_extra=_allowed("seconds above 0"),
     )
-    canary: Annotated[str, BeforeValidator(_canary)] = Field(
+    canary: Annotated[str, BeforeValidator(read_switch_or_file)] = Field(
         "on",
         description="What a judge that woke up is asked, to see that it knows what it knew: on, off, or a file.",
         json_schema_extra=_allowed("on, off, or a JSON-lines file with problem, solution and label"),
     )
-    offload_ledger: Annotated[Literal["auto", "file", "ray"], BeforeValidator(_lower)] = Field(
+    offload_ledger: Annotated[Literal["auto", "file", "ray"], BeforeValidator(read_word)] = Field(
         "auto",
         description="Where processes agree who needs the judge awake. auto: ray in a Ray cluster, else file.",
         json_schema_extra=_allowed("auto, file or ray"),
@@ -225,7 +143,7 @@ class Settings(BaseSettings):
         description="The folder of that file, on a local disk; empty for one in the system's temporary folder.",
         json_schema_extra=_allowed("a path"),
     )
-    admin_api_key: Annotated[SecretStr, BeforeValidator(_key)] = Field(
+    admin_api_key: Annotated[SecretStr, BeforeValidator(read_key)] = Field(
         SecretStr("EMPTY"),
         description="SGLang's --admin-api-key, for putting it to sleep; EMPTY: API_KEY serves.",
         json_schema_extra=_allowed("printable ASCII"),
@@ -272,7 +190,7 @@ class Settings(BaseSettings):
         description="The longest reply, in tokens; always sent.",
         json_schema_extra=_allowed("a whole number above 0"),
     )
-    extra_body: Annotated[str, NoDecode, BeforeValidator(_json_text)] = Field(
+    extra_body: Annotated[str, NoDecode, BeforeValidator(read_json_object)] = Field(
         "{}",
         description="More fields of the request, as JSON, such as chat_template_kwargs. "
         "temperature and max_tokens are left out where they are null here.",
@@ -288,14 +206,14 @@ class Settings(BaseSettings):
         description="Show the judge the ground truth.",
         json_schema_extra=_allowed("true or false"),
     )
-    validation: Annotated[Literal["rule", "judge"], BeforeValidator(_lower)] = Field(
+    validation: Annotated[Literal["rule", "judge"], BeforeValidator(read_word)] = Field(
         "rule",
         description='Who scores samples of the splits "test" and "val".',
         json_schema_extra=_allowed("rule or judge"),
     )
     on_no_verdict: Annotated[
         Literal["rule", "skip", "zero", "nan", "raise"] | Annotated[float, Field(allow_inf_nan=False)],
-        BeforeValidator(_word_or_number),
+        BeforeValidator(read_word_or_number),
     ] = Field(
         "rule",
         union_mode="left_to_right",
