@@ -93,16 +93,24 @@ class ProcessHost:
         began = time.monotonic()
         with suppress(ProcessLookupError):
             os.killpg(self._started.pid, signal.SIGTERM)
-        polite = self._are_gone_within(self._stop_seconds)
-        if not polite:
-            for process in self.members():
-                with suppress(psutil.Error):
-                    process.kill()
-            if not self._are_gone_within(KILL_SECONDS):
-                left = ", ".join(map(_describe, self.members()))
-                raise LeftBehindError(f"{KILL_SECONDS:g} s after SIGKILL these are left: {left}")
+        polite = False
+        try:
+            polite = self._are_gone_within(self._stop_seconds)
+        finally:
+            if not polite:  # also where a second Ctrl-C has ended the wait
+                self._kill()
+        if not polite and not self._are_gone_within(KILL_SECONDS):
+            left = ", ".join(map(_describe, self.members()))
+            raise LeftBehindError(f"{KILL_SECONDS:g} s after SIGKILL these are left: {left}")
         how = "ended" if polite else f"did not end by SIGTERM in {self._stop_seconds:g} s, and was killed"
         return f"{how} (code {self._started.returncode}, {time.monotonic() - began:.1f} s); no process of it is left"
+
+    def _kill(self) -> None:
+        for process in self.members():
+            with suppress(psutil.Error):
+                process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._started.wait(KILL_SECONDS)
 
     def _are_gone_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

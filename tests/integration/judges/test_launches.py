@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -84,6 +85,20 @@ def test_one_that_does_not_hear_sigterm_is_killed(
     assert "did not end by SIGTERM in 0.5 s, and was killed (code -9" in shown.getvalue()
     with pytest.raises(httpx.TransportError):
         httpx.get(judge.url)
+
+
+def test_a_second_interrupt_kills_at_once(bad: Bad, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_seconds: float) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    servers: list[psutil.Process] = []
+    with suppress(KeyboardInterrupt), launched(bad("is_deaf"), console) as judge:
+        assert isinstance(judge.host, ProcessHost)
+        servers += judge.host.members()
+        monkeypatch.setattr(time, "sleep", interrupt)  # in the midst of its waiting for the end
+    assert len(servers) == 1
+    servers[0].wait(PATIENCE)
 
 
 def test_its_processes_end_with_it_wherever_they_went(
