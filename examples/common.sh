@@ -27,7 +27,7 @@ choose_keys() {
     if [ "$(printf '%s\n' 0.9.0 "$version" | sort -V | head -n 1)" = 0.9.0 ]; then
         KEYS=reward.
         for key in "$@"; do
-            case "${key#"${key%%[!+]*}"}" in custom_reward_function.* | reward_model.* | sandbox_fusion.*)
+            case "${key#"${key%%[!+]*}"}" in custom_reward_function[.=]* | reward_model[.=]* | sandbox_fusion[.=]*)
                 die "verl $version accepts ${key%%=*} and ignores it in silence; docs/doctor.md has the new name"
                 ;;
             esac

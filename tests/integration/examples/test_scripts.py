@@ -154,7 +154,15 @@ def test_the_installed_verl_decides_about_the_keys(
 
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize(
-    "key", ["custom_reward_function.name=x", "++reward_model.num_workers=2", "reward_model.enable=1"]
+    "key",
+    [
+        "custom_reward_function.name=x",
+        "++reward_model.num_workers=2",
+        "reward_model.enable=1",
+        "custom_reward_function={path:x.py,name:f}",
+        "+reward_model={enable:true}",
+        "++sandbox_fusion={url:u}",
+    ],
 )
 def test_keys_that_would_be_ignored_are_refused(desk: Desk, mock_server: MockServer, script: str, key: str) -> None:
     result = desk.run(script, key, DRY_RUN=1, **asked(mock_server))
