@@ -27,7 +27,7 @@ choose_keys() {
     if [ "$(printf '%s\n' 0.9.0 "$version" | sort -V | head -n 1)" = 0.9.0 ]; then
         KEYS=reward.
         for key in "$@"; do
-            case "${key#"${key%%[!+]*}"}" in custom_reward_function.* | reward_model.* | sandbox_fusion.*)
+            case "${key#"${key%%[!+]*}"}" in custom_reward_function[.=]* | reward_model[.=]* | sandbox_fusion[.=]*)
                 die "verl $version accepts ${key%%=*} and ignores it in silence; docs/doctor.md has the new name"
                 ;;
             esac
@@ -89,22 +89,41 @@ run() {
     printf '\n'
 }
 
+# Python's exit code says whether a server answers at a URL, and whether anything at all listens there. It is on this
+# host: a proxy that the environment names would answer for it.
+ANSWERS='import sys, urllib.request as http; http.build_opener(http.ProxyHandler({})).open(sys.argv[1], timeout=5)'
+LISTENS='import socket, sys, urllib.parse; at = urllib.parse.urlsplit(sys.argv[1])
+socket.create_connection((at.hostname, at.port), timeout=5)'
+
 # Start a server in the background, wait until it answers, and end it when the script ends: serve URL COMMAND...
 serve() {
-    local url=$1 server
+    local url=$1 server deadline
     shift
     if [ -n "${DRY_RUN:-}" ]; then
         echo "$(run "$@")&"
+        echo "trap 'kill \$! 2>/dev/null || true; wait \$! || true' EXIT"
+        printf 'until %q -c %q %q 2>/dev/null; do kill -0 $! || exit 1; sleep 2; done\n' "$PYTHON" "$ANSWERS" "$url"
         return
+    fi
+    # It would be taken for ours, and put to sleep.
+    if "$PYTHON" -c "$LISTENS" "$url" 2>/dev/null; then
+        die "something listens already where the judge is to be served, $url: perhaps another user's judge." \
+            "PORT=... takes another port"
     fi
     "$@" &
     server=$!
     # shellcheck disable=SC2064 # this server, now
     trap "kill $server 2>/dev/null || true; wait $server || true" EXIT
-    until "$PYTHON" -c 'import sys, urllib.request as http; http.urlopen(sys.argv[1], timeout=5)' "$url" 2>/dev/null; do
+    deadline=$((SECONDS + ${JUDGE_START_SECONDS:=900}))
+    until "$PYTHON" -c "$ANSWERS" "$url" 2>/dev/null; do
         kill -0 $server 2>/dev/null || die "the judge's server has ended"
+        [ $SECONDS -lt $deadline ] ||
+            die "the judge's server does not answer at $url after $JUDGE_START_SECONDS s." \
+                "JUDGE_START_SECONDS=... gives it longer"
         sleep 2
     done
+    kill -0 $server 2>/dev/null ||
+        die "the judge's server has ended, and something else answers at $url. PORT=... takes another port"
 }
 
 require() {

@@ -8,7 +8,8 @@
 # JUDGE                the GenRM; verl-team/GenRM-CI-Test-1.5B
 # JUDGE_MEMORY         its share of a GPU while it is awake; 0.35
 # ROLLOUT_MEMORY       the rollout's share; 0.45. Both must fit: rewards are computed while others are still rolled out
-# PORT                 of the judge; 30000
+# PORT                 of the judge, on which nothing may listen yet; 30000
+# JUDGE_START_SECONDS  how long it may take until it answers; 900
 # GPUS, PROMPTS, ROLLOUTS, EPOCHS    1, 128 a step, 8 a prompt, 1
 # DRY_RUN=1            print what would be run, and run nothing
 # SKIP_DOCTOR=1        do not let `genrm doctor` look, and the judge sleep and wake once, before

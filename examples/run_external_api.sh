@@ -13,6 +13,10 @@
 # DRY_RUN=1            print what would be run (without the key), and run nothing
 # SKIP_DOCTOR=1        do not let `genrm doctor` look at judge and keys before; it asks nine times
 #
+# OpenAI's reasoning models refuse temperature and max_tokens:
+#
+#   GENRM_EXTRA_BODY='{"temperature": null, "max_tokens": null, "max_completion_tokens": 4096}'
+#
 # On several hosts the key must be in the environment that Ray is started in, on each of them.
 
 set -euo pipefail

@@ -8,7 +8,8 @@
 # JUDGE                the GenRM; verl-team/GenRM-CI-Test-1.5B
 # JUDGE_GPUS           one copy of it on each of these; 6,7
 # TRAIN_GPUS           the others; 0,1,2,3,4,5
-# PORT                 of the judge; 30000
+# PORT                 of the judge, on which nothing may listen yet; 30000
+# JUDGE_START_SECONDS  how long it may take until it answers; 900
 # PROMPTS, ROLLOUTS, EPOCHS    128 a step, 8 a prompt, 1
 # DRY_RUN=1            print what would be run, and run nothing
 # SKIP_DOCTOR=1        do not let `genrm doctor` look at judge and keys before

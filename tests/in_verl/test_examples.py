@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,42 +13,24 @@ from verl.utils.config import omega_conf_to_dataclass
 from genrm_command import run
 from in_verl.judgements import TRANSIENT, sums
 from in_verl.reward_loops import RewardLoops, configured
+from in_verl.scripts import SCRIPTS, keys, printed
 from mock_server import MockServer
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-SCRIPTS = sorted(path.name for path in EXAMPLES.glob("run_*.sh"))
-PATIENCE = 120.0
-GIVEN = {"MODEL": "policy", "TRAIN": "train.parquet", "VAL": "test.parquet", "DRY_RUN": "1", "PYTHON": sys.executable}
-GIVEN |= {"GENRM_API_KEY": "secret", "GENRM_MODEL_NAME": "genrm-demo"}
-
-
-def printed(script: str, judge: MockServer, *words: str) -> str:
-    """What a script would run."""
-    command = ["bash", str(EXAMPLES / script), *words]
-    variables = {**os.environ, **GIVEN, "GENRM_BASE_URL": judge.base_url}
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
-
-
-def keys(script: str, judge: MockServer, *words: str) -> list[str]:
-    """What it would tell verl."""
-    last = shlex.split(printed(script, judge, *words).splitlines()[-1])
-    return last[last.index("verl.trainer.main_ppo") + 1 :]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_verl_knows_every_key(mock_server: MockServer, script: str) -> None:
-    config = configured(*keys(script, mock_server))
+def test_verl_knows_every_key(script: str) -> None:
+    config = configured(*keys(script))
     assert get_custom_reward_fn(config) is not None
     assert omega_conf_to_dataclass(config.algorithm).adv_estimator == "genrm_grpo"
     assert config.actor_rollout_ref.model.path == "policy"
     with pytest.raises(HydraException):  # as it would be told of others
-        configured(*keys(script, mock_server, "data.no_such_key=1"))
+        configured(*keys(script, "data.no_such_key=1"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_doctor_finds_nothing_wrong_with_the_keys(mock_server: MockServer, tmp_path: Path, script: str) -> None:
     path = tmp_path / "run.sh"
-    path.write_text(printed(script, mock_server))
+    path.write_text(printed(script, GENRM_BASE_URL=mock_server.base_url))
     wiring = run("doctor", "--config", path, GENRM_BASE_URL=mock_server.base_url).stdout.partition("settings\n")[0]
     assert "compute_score is there, and async" in wiring
     assert "genrm_grpo leaves samples without verdict out of their group" in wiring
@@ -63,7 +41,7 @@ def test_a_genrm_of_ones_own(loops: RewardLoops, mock_server_factory: Callable[.
     """The mock marks everything with 7; some of its replies are lost on their way."""
     scenario = {"prompt": {"problem": "[Nothing]"}, "unrecognised": "Sound, and brief.\nMark: 7", "faults": TRANSIENT}
     judge = mock_server_factory(scenario=scenario)
-    function = [word for word in keys("run_custom_genrm.sh", judge) if word.startswith("reward.")]
+    function = [word for word in keys("run_custom_genrm.sh") if word.startswith("reward.")]
     kwargs = {"BASE_URL": judge.base_url, "MAX_RETRIES": 3, "BASE_DELAY": 0.01, "ON_NO_VERDICT": "skip"}
     given = [f"+reward.custom_reward_function.reward_kwargs.{name}='{value}'" for name, value in kwargs.items()]
     rows = sums(32)

@@ -1,8 +1,9 @@
 """A verl configuration or launch script -> what it sets. Nothing of it is run.
 
 Taken are the configuration that Hydra composed (``outputs/.../.hydra/config.yaml``), its ``overrides.yaml``, a
-configuration of one's own, and shell scripts: there ``key=value`` words (also ``+key=``, ``++key=``) and GENRM_*
-variables are read. What the shell would fill in (``$VAR``) stays as it is written: its value is not known here.
+configuration of one's own, and shell scripts: there ``key=value`` words (also ``+key=``, ``++key=``, and whole
+branches, ``key={a:1,b:2}``) and GENRM_* variables are read. What the shell would fill in (``$VAR``) stays as it is
+written: its value is not known here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import yaml
 
 from genrm.errors import GenRMError
 from genrm.settings import PREFIX
+from genrm.workbench.doctor.branches import leaves
 
 MODULES = "VERL_USE_EXTERNAL_MODULES"
 """The variable by which verl loads plugins."""
@@ -26,7 +28,7 @@ MODULES = "VERL_USE_EXTERNAL_MODULES"
 _WORD = re.compile(
     r"""(?<!\S)\#[^\n]* | (?: \\[^\n] | '[^']*' | "(?:\\.|[^"\\])*" | [^\s'"\\;&|<>()`] )+""", re.VERBOSE | re.DOTALL
 )
-_OVERRIDE = re.compile(r"(?:\+\+|\+)?([A-Za-z_][\w/@-]*(?:\.[\w/@-]+)+)=(.*)", re.DOTALL)
+_OVERRIDE = re.compile(r"(?:\+\+|\+)?([A-Za-z_][\w/@-]*(?:\.[\w/@-]+)*)=(.*)", re.DOTALL)
 _VARIABLE = re.compile(rf"({PREFIX}\w+|{MODULES})=(.*)", re.DOTALL)
 _ENV_VARS = "ray_kwargs.ray_init.runtime_env.env_vars"
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*\.main_\w+|[A-Za-z_]\w*(?:\.\w+)*_main")
@@ -142,13 +144,23 @@ def _read_words(words: Iterable[str], launch: Launch) -> None:
         if variable := _VARIABLE.fullmatch(word):
             launch.variables[variable[1]] = _literal(variable[2])
         elif override := _OVERRIDE.fullmatch(word):
-            value = _value(override[2])
-            if value is None:
-                launch.values.pop(override[1], None)
-            else:
-                launch.values[override[1]] = value
+            _override(override[1], override[2], launch.values)
         elif _MODULE.fullmatch(module := word.removesuffix(".py").replace("/", ".")):
             launch.modules.add(module)
+
+
+def _override(key: str, text: str, values: dict[str, Any]) -> None:
+    branch = leaves(text)
+    if branch is not None:
+        given = {f"{key}.{rest}": leaf for rest, leaf in branch.items()}
+    else:
+        given = {key: text} if "." in key else {}  # without a dot it is a variable of the shell's
+    for name, leaf in given.items():
+        value = _value(leaf)
+        if value is None:
+            values.pop(name, None)
+        else:
+            values[name] = value
 
 
 def _literal(text: str) -> str | Unknown:

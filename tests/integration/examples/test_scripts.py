@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mock_server import MockServer
@@ -22,6 +24,8 @@ EXAMPLES = SOURCES / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("run_*.sh"))
 ASKING = ["run_custom_genrm.sh", "run_external_api.sh", "run_genrm_remote.sh"]
 """Those that want a judge that is there."""
+SERVING = ["run_colocated_offload.sh", "run_sglang_dp.sh"]
+"""Those that serve it themselves."""
 PATIENCE = 120.0
 KEY = "not-to-be-seen"
 GIVEN = {"MODEL": "policy", "TRAIN": "train.parquet", "VAL": "test.parquet", "GENRM_MODEL_NAME": "genrm-demo"}
@@ -41,6 +45,24 @@ MOCK = """
     sys.argv = ["mock", "--profile=PROFILE", *wanted]
     app()
 """
+OVERTAKEN = """
+    import http.server, os, signal, sys
+    port = int(sys.argv[sys.argv.index("--port") + 1])
+    if os.fork():
+        signal.pause()
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            os.kill(ours, signal.SIGKILL)
+            while os.getppid() == ours:
+                pass
+            self.send_response(200)
+            self.end_headers()
+
+    ours = os.getppid()
+    http.server.HTTPServer(("127.0.0.1", port), Other).handle_request()
+"""
+"""A server that has ended by the time that another one answers in its place."""
 
 
 class Desk:
@@ -54,10 +76,13 @@ class Desk:
         metadata = self.site / f"verl-{verl}.dist-info" / "METADATA"
         metadata.parent.mkdir()
         metadata.write_text(f"Metadata-Version: 2.1\nName: verl\nVersion: {verl}\n")
-        vllm = self.site / "vllm"
-        code = textwrap.dedent(MOCK).replace("PROFILE", "vllm-0.32.0")
-        vllm.write_text(f"#!{sys.executable}\n{code}")
-        vllm.chmod(0o755)
+        self.vllm(MOCK.replace("PROFILE", "vllm-0.32.0"))
+
+    def vllm(self, code: str, by: str = sys.executable) -> None:
+        """What `vllm` is: a script in Python, or by another program."""
+        path = self.site / "vllm"
+        path.write_text(f"#!{by}\n{textwrap.dedent(code)}")
+        path.chmod(0o755)
 
     def _module(self, name: str, code: str) -> None:
         path = self.site / name
@@ -66,6 +91,10 @@ class Desk:
 
     def run(self, script: str, *words: str, **variables: Any) -> subprocess.CompletedProcess[str]:
         """Run a script to its end."""
+        return self.bash(EXAMPLES / script, *words, **variables)
+
+    def bash(self, *words: str | Path, **variables: Any) -> subprocess.CompletedProcess[str]:
+        """Run bash with the variables that the scripts find."""
         environment = {
             **os.environ,
             "PYTHON": sys.executable,
@@ -75,7 +104,7 @@ class Desk:
             **GIVEN,
             **{name: str(value) for name, value in variables.items()},
         }
-        command = ["bash", str(EXAMPLES / script), *words]
+        command = ["bash", *map(str, words)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
     def noted(self) -> tuple[dict[str, str], dict[str, str]]:
@@ -125,7 +154,15 @@ def test_the_installed_verl_decides_about_the_keys(
 
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize(
-    "key", ["custom_reward_function.name=x", "++reward_model.num_workers=2", "reward_model.enable=1"]
+    "key",
+    [
+        "custom_reward_function.name=x",
+        "++reward_model.num_workers=2",
+        "reward_model.enable=1",
+        "custom_reward_function={path:x.py,name:f}",
+        "+reward_model={enable:true}",
+        "++sandbox_fusion={url:u}",
+    ],
 )
 def test_keys_that_would_be_ignored_are_refused(desk: Desk, mock_server: MockServer, script: str, key: str) -> None:
     result = desk.run(script, key, DRY_RUN=1, **asked(mock_server))
@@ -163,6 +200,12 @@ def test_a_judge_that_is_not_there_stops_it(
     assert not desk.notes.exists()
 
 
+def listens(port: int) -> bool:
+    """Whether anything does, on this host."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_a_judge_on_the_same_gpu(desk: Desk, free_tcp_port: int) -> None:
     """It is started, sleeps when training begins, and is ended."""
     result = desk.run("run_colocated_offload.sh", PORT=free_tcp_port, PROMPTS=16, ROLLOUTS=4)
@@ -174,8 +217,7 @@ def test_a_judge_on_the_same_gpu(desk: Desk, free_tcp_port: int) -> None:
     assert "awake after" in result.stderr
     _, variables = desk.noted()
     assert (variables["GENRM_USE_OFFLOAD"], variables["GENRM_BATCH_SIZE"]) == ("1", "64")
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", free_tcp_port)) != 0
+    assert not listens(free_tcp_port)
 
 
 def test_a_judge_behind_sglang(desk: Desk, free_tcp_port: int) -> None:
@@ -186,8 +228,64 @@ def test_a_judge_behind_sglang(desk: Desk, free_tcp_port: int) -> None:
     assert (keys["trainer.n_gpus_per_node"], variables["CUDA_VISIBLE_DEVICES"]) == ("3", "0,1,2")
 
 
+@pytest.mark.parametrize("script", SERVING)
+def test_what_a_dry_run_prints_can_be_run(desk: Desk, tmp_path: Path, free_tcp_port: int, script: str) -> None:
+    """It waits for its judge, as the script does, and ends it."""
+    path = tmp_path / "printed.sh"
+    path.write_text(desk.run(script, DRY_RUN=1, PORT=free_tcp_port).stdout)
+    result = desk.bash("-e", path)
+    assert result.returncode == 0, result.stderr
+    assert desk.noted()[0]["algorithm.adv_estimator"] == "genrm_grpo"
+    assert not listens(free_tcp_port)
+
+
+@pytest.mark.parametrize("script", SERVING)
+def test_somebody_elses_judge_is_left_alone(desk: Desk, mock_server: MockServer, script: str) -> None:
+    port = mock_server.base_url.rpartition(":")[2]
+    result = desk.run(script, PORT=port, SKIP_DOCTOR=1)
+    assert result.returncode == 2
+    assert f"{script}: something listens already where the judge is to be served" in result.stderr
+    assert "PORT=... takes another port" in result.stderr
+    assert not mock_server.requests
+    assert not desk.notes.exists()
+
+
+@pytest.mark.parametrize("script", SERVING)
+def test_a_port_that_is_taken_by_something_else(desk: Desk, script: str) -> None:
+    """It need not speak HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        result = desk.run(script, PORT=other.getsockname()[1], SKIP_DOCTOR=1)
+    assert result.returncode == 2
+    assert "something listens already" in result.stderr
+
+
 def test_a_server_that_does_not_start(desk: Desk, free_tcp_port: int) -> None:
-    (desk.site / "vllm").write_text("#!/bin/sh\nexit 1\n")
+    desk.vllm("exit 1", by="/bin/sh")
     result = desk.run("run_colocated_offload.sh", PORT=free_tcp_port)
     assert result.returncode == 2
     assert "the judge's server has ended" in result.stderr
+
+
+def test_a_server_whose_place_another_one_takes(desk: Desk, free_tcp_port: int) -> None:
+    desk.vllm(OVERTAKEN)
+    result = desk.run("run_colocated_offload.sh", PORT=free_tcp_port, SKIP_DOCTOR=1)
+    assert result.returncode == 2
+    assert "the judge's server has ended, and something else answers at" in result.stderr
+    assert not desk.notes.exists()
+
+
+def test_a_server_that_never_answers(desk: Desk, tmp_path: Path, free_tcp_port: int) -> None:
+    desk.vllm(f"echo $$ > {shlex.quote(str(tmp_path / 'pid'))}; exec sleep 1000", by="/bin/sh")
+    result = desk.run("run_colocated_offload.sh", PORT=free_tcp_port, JUDGE_START_SECONDS=1)
+    assert result.returncode == 2
+    assert f"does not answer at http://127.0.0.1:{free_tcp_port}/health after 1 s" in result.stderr
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize("script", SERVING)
+def test_a_proxy_is_not_asked_for_what_is_on_this_host(desk: Desk, free_tcp_port: int, script: str) -> None:
+    proxy = dict.fromkeys(("http_proxy", "HTTP_PROXY"), "http://127.0.0.1:1")
+    result = desk.run(
+        script, PORT=free_tcp_port, SKIP_DOCTOR=1, JUDGE_START_SECONDS=60, no_proxy="", NO_PROXY="", **proxy
+    )
+    assert result.returncode == 0, result.stderr

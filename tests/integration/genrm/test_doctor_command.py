@@ -93,10 +93,11 @@ def test_files_that_settings_name(mock_server: MockServer, tmp_path: Path) -> No
         ("custom_reward_function", "0.9.1", 1, "failed    custom_reward_function.path is accepted by verl 0.9.1"),
     ],
 )
+@pytest.mark.parametrize("written", ["{}.path={}", "'{}={{path:{}}}'"])
 def test_the_wiring(
-    mock_server: MockServer, script: Callable[..., Path], key: str, verl: str, code: int, what: str
+    mock_server: MockServer, script: Callable[..., Path], key: str, verl: str, code: int, what: str, written: str
 ) -> None:
-    path = script(f"{key}.path={OURS}")
+    path = script(written.format(key, OURS))
     result = run("doctor", "--config", path, "--verl", verl, GENRM_BASE_URL=mock_server.base_url)
     assert result.stdout.startswith(f"wiring ({path})\n")
     assert what in result.stdout

@@ -29,3 +29,10 @@ def test_every_setting_is_documented(name: str) -> None:
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_reason_is_documented(reason: Reason) -> None:
     assert f"\n| `{reason}` | {reason.number} |" in (DOCS / "verdicts.md").read_text()
+
+
+def test_every_example_is_listed() -> None:
+    examples = DOCS.parent / "examples"
+    listed = (examples / "README.md").read_text().partition("```")[0]
+    scripts = [*examples.glob("run_*.sh"), *examples.glob("*.py")]
+    assert [path.name for path in scripts if f"]({path.name})" not in listed] == []

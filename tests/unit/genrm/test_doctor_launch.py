@@ -74,6 +74,22 @@ class TestScripts:
         values = read(tmp_path, text).values
         assert {key: int(value) for key, value in values.items()} == {"a.b": 1, "c.d": 2}
 
+    def test_whole_branches(self, tmp_path: Path) -> None:
+        text = """
+            CONFIG={x} JSON='{"a": 1}' A={ python3 -m verl.trainer.main_ppo a.b=1 ++a={b:null,c:2} \\
+            'custom_reward_function={path:x.py,name:f}' +reward_model=\\{enable:true,model:\\{path:$MODEL\\}\\} \\
+            "reward.custom_reward_function={path: y.py, reward_kwargs: {BASE_URL: http://judge:30000}}" data=null
+        """
+        assert read(tmp_path, text).values == {
+            "a.c": 2,
+            "custom_reward_function.path": "x.py",
+            "custom_reward_function.name": "f",
+            "reward_model.enable": True,
+            "reward_model.model.path": Unknown("$MODEL"),
+            "reward.custom_reward_function.path": "y.py",
+            "reward.custom_reward_function.reward_kwargs.BASE_URL": "http://judge:30000",
+        }
+
     @given(text=st.text(st.sampled_from("ab.=+'\"\\$#();| \n"), max_size=60))
     def test_no_text_is_too_odd(self, tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
         read(tmp_path_factory.mktemp("odd"), f"{text}\nx known.key=1")
@@ -90,8 +106,8 @@ class TestConfigurations:
         }
 
     def test_hydras_overrides(self, tmp_path: Path) -> None:
-        launch = read(tmp_path, "- data.train_batch_size=64\n- +a.b=x\n", "overrides.yaml")
-        assert launch.values == {"data.train_batch_size": 64, "a.b": "x"}
+        launch = read(tmp_path, "- data.train_batch_size=64\n- +a.b=x\n- c={d:1}\n", "overrides.yaml")
+        assert launch.values == {"data.train_batch_size": 64, "a.b": "x", "c.d": 1}
 
     def test_the_later_file_wins(self, tmp_path: Path) -> None:
         (tmp_path / "a.yaml").write_text("data: {train_batch_size: 1, val_batch_size: 1}")
