@@ -26,7 +26,7 @@ from rich.console import Console
 from genrm.settings import PREFIX
 from judges.host import LeftBehindError, StartError
 from rl import command, experiments
-from rl.experiments import Lab
+from rl.lab import CONTROL, Lab
 from rl.runs import RunError
 from tiny.shelf import NotGoodEnoughError
 
@@ -53,7 +53,7 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-JUDGES = ("mock", "hf", "vllm", experiments.CONTROL)
+JUDGES = ("mock", "hf", "vllm", CONTROL)
 """The last is one that knows nothing."""
 WHAT: dict[str, Callable[[Lab], list[str]]] = {
     "learn": experiments.learn,
