@@ -11,7 +11,7 @@ pay for a True that the judge never gave, so whatever is not clearly a verdict i
    and one full stop are forgiven.
 5. After it come only white space, closers of maths or emphasis, full stops, a closing fence or ``</answer>``.
 6. A box in quotes, in inline code, in a block quote, in a quoting fence, given to somebody else or denied is not the
-   judge's (genrm.quotations, genrm.lead_ins).
+   judge's (genrm.quotations, genrm.fences, genrm.lead_ins).
 7. Where an earlier verdict box disagrees, the last wins only if it stands alone or labelled on its own line.
 """
 
@@ -23,9 +23,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from genrm.boxes import Box, box_open_at, brace_open_at, find_boxes
-from genrm.lead_ins import denied, introduced_as_foreign, is_bullet, is_label
+from genrm.fences import in_quoting_fence
+from genrm.labels import is_bullet, is_label
+from genrm.lead_ins import denied, introduced_as_foreign
 from genrm.own_functions import OwnFunction
-from genrm.quotations import Quotations, in_quoting_fence
+from genrm.quotations import Quotations
 from genrm.thinking import after_thinking
 
 
@@ -191,8 +193,9 @@ _PROMPT_HEADER = re.compile(
 
 # -- boxes --
 
-# Alternatives that start differently and never overlap, so that matching cannot backtrack.
-_CLOSERS = re.compile(r"(?:[\s$*_.。．｡]|\\[)\]]|```|</answer>)*\Z", re.IGNORECASE)
+# Alternatives that start differently and never overlap, so that matching cannot backtrack; a closing fence is a whole
+# run, so that there is one way to match it.
+_CLOSERS = re.compile(r"(?:[\s$*_.。．｡]|\\[)\]]|`{3,}(?!`)|~{3,}(?!~)|</answer>)*\Z", re.IGNORECASE)
 _CLOSING_QUOTE = re.compile(r"""[\s$*_.]*(?!```)["'`”’»」』]""")
 _SPARE_BRACES = re.compile(r"\}*")
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import time
+import timeit
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +63,18 @@ The solution ends as follows: ```latex¶\boxed{True}¶```
 ````¶So x=3.¶\boxed{True}
 ~~~¶So x=3.¶\boxed{True}
 Look at this:¶```¶\boxed{True}¶```
+The AI solution is:¶```¶Let x~~~= 3.¶\boxed{True}¶```
+The AI solution is:¶```latex¶x=1~~~~y=2¶So \boxed{True}¶```
+Quoted:¶````¶So x=3.¶```¶code¶\boxed{True}¶```
+It ends:¶```¶a¶``` b¶\boxed{True}¶```
+It ends:¶```¶a ```¶\boxed{True}¶```
+It ends:¶```¶- ```¶\boxed{True}¶```
+It ends:¶~~~¶a¶```¶\boxed{True}¶~~~
+Its `x` was: ```¶So x=3.¶\boxed{True}¶```
+It has a ~~~ and then: ```¶So x=3.¶\boxed{True}¶```
+The solution has ``` in it.¶¶It ends:¶```¶So x=3.¶\boxed{True}¶```
+It ends: ``` So x=3.¶\boxed{True}¶```
+The candidate's solution ends with the following¶```¶\boxed{True}¶```
 It is not \boxed{True}.
 The answer cannot be \boxed{True}.
 I will not output \boxed{True}.
@@ -137,6 +152,15 @@ Therefore, the AI solution is:¶¶\boxed{True}
 **Verdict:**¶```latex¶$\boxed{True}$¶```
 Here is my verdict:¶¶```¶\boxed{True}¶```
 ```text¶Final answer: \boxed{True}¶```
+Therefore:¶```¶\boxed{True}¶```
+````¶\boxed{True}¶````
+~~~¶\boxed{True}¶~~~
+The value ~~~3 is right.¶¶\boxed{True}
+Check:¶~~~ 2+2 ```¶4¶~~~~¶¶\boxed{True}
+Check: ```python¶print(2)¶```¶So it is.¶¶\boxed{True}
+I ran ```python¶print(2)¶```¶So it is.¶¶\boxed{True}
+I ran ```2+2```.¶¶\boxed{True}
+> ```¶> 2+2¶> ```¶¶\boxed{True}
 It says "\boxed{False}" but errs there.¶¶\boxed{True}
 The student says \boxed{False}. I disagree.¶So, all in all, it is \boxed{True}
 Not \boxed{False} but¶¶\boxed{True}.
@@ -156,6 +180,32 @@ Everything is as claimed, \boxed{True}
 @pytest.mark.parametrize("reply", TRUE)
 def test_true(reply: str) -> None:
     assert parse_verdict(reply.replace("¶", "\n")) == Verdict(True, Reason.OK)
+
+
+# Texts of about `n` characters, each of which some expression once looked through again and again.
+GROWING: dict[str, Callable[[int], str]] = {
+    "tildes before a backtick": lambda n: "~" * n + "`\n\\boxed{True}",
+    "groups of tildes": lambda n: "~~~ " * (n // 4) + "`\n\\boxed{True}",
+    "backticks": lambda n: "`" * n + "x`\n\\boxed{True}",
+    "many runs on a line": lambda n: "```x`" * (n // 5) + "\n\\boxed{True}",
+    "many fences": lambda n: "```\n" * (n // 4) + "\\boxed{True}",
+    "many kinds of fences": lambda n: "a ``` b\n~~~\n" * (n // 12) + "\\boxed{True}",
+    "a long closing fence": lambda n: "\\boxed{True}" + "`" * n + "x",
+    "block quotes": lambda n: "> " * (n // 2) + "~~~\n\\boxed{True}",
+    "bullets": lambda n: "- " * (n // 2) + "~~~\n\\boxed{True}",
+}
+
+
+def _seconds(text: str) -> float:
+    """The least of several measurements of this process alone, so that other work does not count."""
+    timer = timeit.Timer(lambda: parse_verdict(text), timer=time.process_time)
+    return min(timer.repeat(repeat=3, number=10))
+
+
+@pytest.mark.parametrize("text", GROWING.values(), ids=GROWING)
+def test_time_is_linear_in_the_length(text: Callable[[int], str]) -> None:
+    """Of 16 times the text linear time is 16 times as much, quadratic 256, cubic 4,096."""
+    assert _seconds(text(4000)) < 100 * _seconds(text(250))
 
 
 @pytest.mark.parametrize(
