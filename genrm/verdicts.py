@@ -4,7 +4,8 @@ r"""A judge's reply -> a verdict: True, False, or none and why.
 pay for a True that the judge never gave, so whatever is not clearly a verdict is none. The rules, in order:
 
 1. A reply that did not finish by itself (finish_reason other than "stop") gives no verdict.
-2. Only what comes after the last closing thinking tag counts; open thinking gives no verdict (genrm.thinking).
+2. Only what comes after the last closing thinking tag counts; open thinking gives no verdict, nor does a closing tag
+   that closes nothing after one that did (genrm.thinking).
 3. Chat control tokens are forgiven at the very ends; elsewhere they mean that the reply ran on into invented turns
    or repeats planted ones: no verdict. The same for a line that is one of our prompt's own section headers.
 4. The last box holds exactly one of the words True and False, whatever the case; LaTeX, markdown and quote wrappers
