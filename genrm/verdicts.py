@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from genrm.boxes import Box, box_open_at, brace_open_at, find_boxes
+from genrm.control_tokens import CONTROL_TOKENS, END_TOKENS
 from genrm.fences import in_quoting_fence
 from genrm.labels import is_bullet, is_label
 from genrm.lead_ins import denied, introduced_as_foreign
@@ -167,10 +168,9 @@ def _answer(reply: str, finish_reason: str | None) -> str | Verdict:
 
 # -- control tokens and section headers --
 
-_TOKEN = r"(?:<[|｜][^<>|｜\s]{1,60}[|｜]>|</?s>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>)"
-_CONTROL_TOKEN = re.compile(_TOKEN)
+_CONTROL_TOKEN = re.compile("|".join(CONTROL_TOKENS))
 _LEADING_TOKENS = re.compile(r"\A(?:\s*(?:<s>|<bos>|<[|｜]begin(?:_of_(?:text|sentence)|▁of▁sentence)[|｜]>))+")
-_LAST_TOKEN = re.compile(r"(?:<[|｜][^<>|｜\s]{1,60}[|｜]>|</s>|<eos>|<pad>|<end_of_turn>)\Z")
+_LAST_TOKEN = re.compile(rf"(?:{'|'.join(END_TOKENS)})\Z")
 # A longer run of end tokens than this is a reply that did not stop by itself.
 _MAX_TRAILING_TOKENS = 8
 _LONGEST_TOKEN = 64
