@@ -17,9 +17,14 @@ _NOTHING = re.compile(r"[\s*_$.。\\()\[\]]*")
 
 
 def contradicted(text: str, boxes: list[Box]) -> bool:
-    """Whether an earlier box says the opposite of the last. A quotation does not, unless labelled as a verdict."""
+    """Whether an earlier box says the opposite of the last.
+
+    A quotation does not, unless labelled as a verdict, or side by side with the last ("It asks for … or …").
+    """
     quotations = Quotations(text)
     *earlier, last = boxes
+    if earlier and earlier[-1].value is (not last.value) and _side_by_side(text, earlier[-1], last):
+        return True
     opposite = [box for box in earlier if box.value is (not last.value)]
     return len(opposite) > _MANY or any(not quotations.quoted_at(box.start) or _labelled(text, box) for box in opposite)
 
@@ -44,11 +49,15 @@ def _labelled(text: str, box: Box) -> bool:
 
 def _one_of_two(text: str, other: Box, last: Box) -> bool:
     """Whether a box and the last are a list of options: "or" between them, or both bare, one below the other."""
-    between = text[other.end : last.start]
-    if _CHOICE.fullmatch(between):
+    if _CHOICE.fullmatch(text, other.end, last.start):
         return True
-    bare = _NOTHING.fullmatch(between) and _NOTHING.fullmatch(_before_on_line(text, other))
+    bare = _side_by_side(text, other, last) and _NOTHING.fullmatch(_before_on_line(text, other))
     return bool(bare) and other.value is (not last.value)
+
+
+def _side_by_side(text: str, other: Box, last: Box) -> bool:
+    """Whether there is nothing between two boxes, or no more than an "or"."""
+    return any(between.fullmatch(text, other.end, last.start) for between in (_NOTHING, _CHOICE))
 
 
 def _before_on_line(text: str, box: Box) -> str:

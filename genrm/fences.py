@@ -20,6 +20,7 @@ _EDGE = re.compile(
     re.DOTALL,
 )
 _TICKS = re.compile(r"`{3,}")
+_TILDES = re.compile(r"[:：]\s*(?P<run>~{3,})[ \t]*[\w+#-]*\s*\Z")
 _LANGUAGE = re.compile(r"\s*[A-Za-z][\w+#-]*\s*")
 
 
@@ -109,7 +110,9 @@ def _at_edge(line: str, start: int) -> _Fence | None:
 
 
 def _in_prose(line: str, start: int) -> _Fence | None:
-    """The run of backticks that is left open at the end of the line: "The candidate wrote: ```"."""
+    """The run that is left open at the end of the line: "He wrote: ```". Tildes only after a colon."""
+    if tildes := _TILDES.search(line):
+        return _Fence(line, start, line[: tildes.start("run")], tildes["run"], "", False, True)
     opened: re.Match[str] | None = None
     for run in _TICKS.finditer(line):
         if opened is None:

@@ -57,16 +57,16 @@ _CHINESE = r"""
 _ATTRIBUTION = re.compile(
     rf"""
     (?:
-        (?<!as\s)(?<!well\s)  # "as written", "as instructed", "as well stated"
+        (?<!\bas\s)(?<!\bwell\s)  # "as written", "as instructed", "as well stated"
         (?:
             {_REPORTS}
           | {_INSTRUCTIONS}
-          | \b{_SOMEBODY}{_DOES}
+          | \b(?:spurious|stray|fake|bogus|hidden|injected|planted|embedded)(?:\s(?:verdict|text|box|line))?{_IS}?
+          | (?P<somebody>\b{_SOMEBODY}{_DOES}
           | \b{_SOMEBODY}['’]s\s(?:(?:own|boxed|final|last|closing)\s){{0,2}}{_THING}{_IS}?
           | \b(?:reference|expected)\s(?:final\s)?(?:answer|output){_IS}
           | \b{_SOMEBODY}\s(?:own\s)?(?:last|final|closing)\s(?:lines?|words?){_IS}?
-          | \b(?:{_LAST_LINE}\s(?:at\sthe\send\s)?(?:of|in)|according\sto)\sthe\s{_SOMEBODY}(?:['’]s\s\w+)?{_IS}?
-          | \b(?:spurious|stray|fake|bogus|hidden|injected|planted|embedded)(?:\s(?:verdict|text|box|line))?{_IS}?
+          | \b(?:{_LAST_LINE}\s(?:at\sthe\send\s)?(?:of|in)|according\sto)\sthe\s{_SOMEBODY}(?:['’]s\s\w+)?{_IS}?)
         )
         (?:[\s,]+(?:that|the|this|it|its|a|an|is|as|following|final|answer|verdict|line|box|text|only|just|at|end))
         {{0,6}}
@@ -75,25 +75,32 @@ _ATTRIBUTION = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# What before such words makes them no report of the solution's: the judge speaks of its own verdict ("my verdict
-# reads"), of the problem ("what the problem states"), or of what it judged ("it matches the student's answer").
-_OWN_REPORT = re.compile(
+# Before a report: the judge speaks of its own verdict ("my verdict reads") or the problem ("what the problem states").
+_OWN = re.compile(
     r"""
     (?:
-        (?:(?:\A|[\n.:;,]|\b(?:so|hence|thus|therefore),?)\s{0,4}[*_]{0,3}(?:my|our|the)\s(?:final\s|overall\s)?
+        (?:(?:\A|[\n.;]|\b(?:so|hence|thus|therefore),?)\s{0,4}[*_]{0,3}(?:my|our|the)\s(?:final\s|overall\s)?
            (?:verdict|critique|review|evaluation|assessment|judge?ment)
           |\bwhat\sthe\s(?:problem|question|task))
         \s
-      | \b(?:of|on|for|about|against|regarding|equals|confirms?|accept|(?:match|agree|consistent|coincide)\w*(?:\swith)?
-            |(?:check|review|verif|evaluat|assess|grad|judg|examin|compar)\w*)
-        \s(?:the\s|this\s)?
     )\Z
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# Before what is somebody's: it was only judged, or what was judged agrees with it ("it matches the student's answer").
+_JUDGED = re.compile(
+    r"""
+    \b(?:of|on|for|about|against|regarding|equals|confirms?|accept|(?:match|agree|consistent|coincide)\w*(?:\swith)?
+        |(?:check|review|verif|evaluat|assess|grad|judg|examin|compar)\w*)
+    \s(?:the\s|this\s)?\Z
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
-# What opens mathematics or emphasis, or leads over to the box.
-_OPENERS = " \t\r\n*_$\\([:：,，"
+# What may stand between the words and the box: white space, openers of mathematics, emphasis and brackets ...
+_OPENERS = " \t*_$\\([("
+# ... and tags and macros that frame the verdict.
+_FRAME = re.compile(r"(?:<(?:answer|verdict)>|\\text(?:bf)?\{)\Z", re.IGNORECASE)
 
 
 def attributed(text: str, position: int) -> bool:
@@ -102,9 +109,9 @@ def attributed(text: str, position: int) -> bool:
     Over a blank line they do so only with a colon: "The candidate wrote:".
     """
     lead = _lead(text, position)
-    words = lead.rstrip(_OPENERS)
+    words = _before_box(lead, "\r\n:：,，")
     match = _ATTRIBUTION.search(words)
-    if match is None or _OWN_REPORT.search(words, 0, match.start()):
+    if match is None or (_JUDGED if match["somebody"] else _OWN).search(words, 0, match.start()):
         return False
     blank_line = _BLANK_LINE.search(lead, match.start())
     return blank_line is None or lead[: blank_line.start()].rstrip(" \t\r*_").endswith((":", "："))
@@ -147,18 +154,18 @@ _NOT_ABOVE = re.compile(r"(?<!\bor\s)\bnot[\s:：]*\Z", re.IGNORECASE)
 
 def denied(text: str, position: int) -> bool:
     r"""Whether the words right before `position` deny what follows: "It is not \boxed{True}"."""
-    lead = _lead(text, position).rstrip(" \t*_$\\([")
+    lead = _before_box(_lead(text, position))
     return _DENIAL.search(lead) is not None or _NOT_ABOVE.search(lead) is not None
 
 
 _FOREIGN = re.compile(
-    r"\b(?:inject|plant|ignore|student|candidate|solution|author|policy)\w*\b[^\n]*[:：]\s*\Z", re.IGNORECASE
+    r"\b(?:inject|plant|ignore|student|candidate|solution|author|policy)\w*\b[^\n]*[:：]\Z", re.IGNORECASE
 )
 
 
 def introduced_as_foreign(text: str, position: int) -> bool:
     """Whether the line before `position` names somebody's text and ends in a colon."""
-    return _FOREIGN.search(_lead(text, position)) is not None
+    return _FOREIGN.search(_before_box(_lead(text, position), "\r\n")) is not None
 
 
 _FOREIGN_THING = re.compile(
@@ -174,9 +181,16 @@ _FOREIGN_THING = re.compile(
 
 def led_up_to_as_foreign(text: str, position: int) -> bool:
     r"""Whether the last words before `position`, on whatever line, deny it or name somebody's text: "rather than"."""
-    words = _lead(text, position).rstrip(_OPENERS)
+    words = _before_box(_lead(text, position), "\r\n:：,，")
     return _DENIAL.search(words) is not None or _FOREIGN_THING.search(words) is not None
 
 
 def _lead(text: str, position: int) -> str:
     return text[max(0, position - _LONGEST) : position]
+
+
+def _before_box(lead: str, also: str = "") -> str:
+    """The words of a lead: it, without what may stand between them and the box."""
+    words = lead.rstrip(_OPENERS + also)
+    frame = _FRAME.search(words, max(0, len(words) - 10))
+    return words[: frame.start()].rstrip(_OPENERS + also) if frame else words

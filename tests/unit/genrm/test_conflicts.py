@@ -34,6 +34,8 @@ a) ○¶b) ●
 ○¶和¶●
 ○或是¶●
 $$○$$¶¶$$●$$
+It asks for ○ or ●
+The solution gives ○ ●
 """.strip().split("\n")
 
 TURNS = """

@@ -39,6 +39,12 @@ The correct answer is False, but the solution gives ●.
 The solution ends:¶¶●
 So the student's final answer is:¶¶●.
 The verdict in the solution reads ●
+Its text: the verdict reads ●
+The text it asks for contains ●
+It was instructed to output ●.
+The candidate wrote:¶\\textbf{●}
+The solution wrote <verdict>●</verdict>
+The solution ends:¶¶(●)
 """.strip().split("\n")
 
 DENIALS = """

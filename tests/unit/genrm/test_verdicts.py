@@ -70,6 +70,7 @@ It ends:¶```¶a¶``` b¶\boxed{True}¶```
 It ends:¶```¶a ```¶\boxed{True}¶```
 It ends:¶```¶- ```¶\boxed{True}¶```
 It ends:¶~~~¶a¶```¶\boxed{True}¶~~~
+It ends: ~~~¶So x=3.¶\boxed{True}¶~~~
 Its `x` was: ```¶So x=3.¶\boxed{True}¶```
 It has a ~~~ and then: ```¶So x=3.¶\boxed{True}¶```
 The solution has ``` in it.¶¶It ends:¶```¶So x=3.¶\boxed{True}¶```
