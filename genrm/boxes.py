@@ -14,10 +14,11 @@ _BOX = re.compile(r"\\boxed\s*\{")
 # What may stand around the word inside a box.
 _WRAPPER = re.compile(
     r"""
-    (?P<macro>\\(?:text|textbf|textit|textrm|textsf|texttt|textnormal|mathrm|mathbf|mathit|mathsf|mathtt
+    (?P<macro>\\(?:text|textbf|textit|textrm|textsf|texttt|textsc|textsl|textnormal|mathrm|mathbf|mathit|mathsf|mathtt
                  |mbox|hbox|emph|underline|operatorname|boldsymbol|bm|boxed)\s*\{)
     | (?P<brace>\{)
-    | (?P<space>\s+|~(?!~)|\\[ ,;:!])
+    | (?P<space>\s+|~(?!~)|\\[ ,;:!]
+               |\\(?:bf|rm|it|sf|tt|bfseries|large|Large|LARGE|huge|Huge|displaystyle)(?![A-Za-z]))
     | (?P<same>\*{1,3}|_{1,2}|\${1,2}|`{1,3}|["'])
     | (?P<pair>\\[(\[]|[“‘«「『])
     """,

@@ -1,15 +1,15 @@
 r"""Does a box stand in a quotation?
 
 A judge that writes *the solution ends with "\boxed{True}"* has not judged. A place in a reply counts as quoted where a
-quotation mark or inline code is open on its line, in a block quote, in a fenced block that frames more than the box,
-and behind words that give it to somebody else (genrm.lead_ins).
+quotation mark or inline code is open on its line, in a block quote, and behind words that give it to somebody else
+(genrm.lead_ins). Fenced blocks are looked at by genrm.fences.
 """
 
 from __future__ import annotations
 
 import re
 
-from genrm.lead_ins import attributed, is_introduction, is_label
+from genrm.lead_ins import attributed
 
 _OPENING_QUOTE = re.compile(r"""["'`“‘«「『][\s$*_]{0,8}\Z""")
 _QUOTE_PAIRS = (("“", "”"), ("«", "»"), ("「", "」"), ("『", "』"))
@@ -46,26 +46,3 @@ class Quotations:
         for mark in _MARKS:
             self._counts[mark] += self._text.count(mark, self._counted_to, position)
         self._counted_to = position
-
-
-# Also where it does not begin its line ("The candidate wrote: ```"): what is in it is no less quoted.
-_FENCE = re.compile(r"^(?P<before>[^\n`]*?)(?:`{3,}|~{3,})[^\n`]*$", re.MULTILINE)
-
-
-def in_quoting_fence(text: str, position: int) -> bool:
-    """Whether `position` is in a fenced block that quotes something, rather than one that frames the verdict alone.
-
-    A frame holds nothing before the verdict but its label, and what leads up to it is the judge's own introduction or a
-    whole sentence.
-    """
-    fences = list(_FENCE.finditer(text, 0, position))
-    if len(fences) % 2 == 0:
-        return False
-    opening = fences[-1]
-    if not is_label(text[opening.end() : position]):
-        return True
-    if opening["before"].strip():
-        return not is_introduction(opening["before"])
-    lead = text[: opening.start()].rstrip()
-    lead_line = lead[lead.rfind("\n") + 1 :]
-    return lead_line.rstrip("*_ ").endswith((":", "：")) and not is_introduction(lead_line)

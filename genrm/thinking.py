@@ -26,23 +26,21 @@ _FAMILIES = tuple(
 
 
 def after_thinking(reply: str) -> str | None:
-    """What follows the last closing thinking tag; None where thinking is still open at the end.
+    """What follows the last closing thinking tag; None where thinking is still open, or it is not clear where it ended.
 
     Each family of tags must close itself: a stray closing tag of another family, which a policy may have planted,
-    does not end the judge's thinking.
+    does not end the judge's thinking. A family that closed once closes again only what it opened again, or right away:
+    else the judge speaks of a tag, and what stands before it is its answer.
     """
     answer_from = 0
     for opening, closing in _FAMILIES:
-        opened = _last_end(opening, reply)
-        closed = _last_end(closing, reply)
-        if opened > closed:
+        closed = -1
+        for match in closing.finditer(reply):
+            start = match.start()
+            if closed >= 0 and not opening.search(reply, closed, start) and reply[closed:start].strip():
+                return None
+            closed = match.end()
+        if opening.search(reply, max(0, closed)):
             return None
         answer_from = max(answer_from, closed)
     return reply[answer_from:]
-
-
-def _last_end(pattern: re.Pattern[str], text: str) -> int:
-    end = -1
-    for match in pattern.finditer(text):
-        end = match.end()
-    return end

@@ -4,15 +4,19 @@ r"""A judge's reply -> a verdict: True, False, or none and why.
 pay for a True that the judge never gave, so whatever is not clearly a verdict is none. The rules, in order:
 
 1. A reply that did not finish by itself (finish_reason other than "stop") gives no verdict.
-2. Only what comes after the last closing thinking tag counts; open thinking gives no verdict (genrm.thinking).
+2. Only what comes after the last closing thinking tag counts; open thinking gives no verdict, nor does a closing tag
+   that closes nothing after one that did (genrm.thinking).
 3. Chat control tokens are forgiven at the very ends; elsewhere they mean that the reply ran on into invented turns
-   or repeats planted ones: no verdict. The same for a line that is one of our prompt's own section headers.
+   or repeats planted ones: no verdict. The same for a line that begins a turn without tokens ("User:"), or that is one
+   of our prompt's own section headers or its first sentence.
 4. The last box holds exactly one of the words True and False, whatever the case; LaTeX, markdown and quote wrappers
    and one full stop are forgiven.
-5. After it come only white space, closers of maths or emphasis, full stops, a closing fence or ``</answer>``.
+5. After it come only marks that close something or mean nothing: full stops, ``**``, a fence, ``</answer>``, ``∎``
+   (genrm.endings).
 6. A box in quotes, in inline code, in a block quote, in a quoting fence, given to somebody else or denied is not the
-   judge's (genrm.quotations, genrm.lead_ins).
-7. Where an earlier verdict box disagrees, the last wins only if it stands alone or labelled on its own line.
+   judge's (genrm.quotations, genrm.fences, genrm.lead_ins).
+7. Where an earlier verdict box disagrees, the last wins only if it stands alone or labelled on its own line, and is not
+   one of a list of options or introduced as somebody's (genrm.conflicts).
 """
 
 from __future__ import annotations
@@ -22,10 +26,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from genrm.boxes import Box, box_open_at, brace_open_at, find_boxes
-from genrm.lead_ins import denied, introduced_as_foreign, is_bullet, is_label
+from genrm.boxes import box_open_at, find_boxes
+from genrm.conflicts import contradicted, set_apart
+from genrm.control_tokens import CONTROL_TOKENS, END_TOKENS
+from genrm.endings import closes_a_quotation, ends_with
+from genrm.fences import in_quoting_fence
+from genrm.lead_ins import denied
 from genrm.own_functions import OwnFunction
-from genrm.quotations import Quotations, in_quoting_fence
+from genrm.quotations import Quotations
 from genrm.thinking import after_thinking
 
 
@@ -164,10 +172,9 @@ def _answer(reply: str, finish_reason: str | None) -> str | Verdict:
 
 # -- control tokens and section headers --
 
-_TOKEN = r"(?:<[|｜][^<>|｜\s]{1,60}[|｜]>|</?s>|<(?:bos|eos|pad|unk)>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>)"
-_CONTROL_TOKEN = re.compile(_TOKEN)
+_CONTROL_TOKEN = re.compile("|".join(CONTROL_TOKENS))
 _LEADING_TOKENS = re.compile(r"\A(?:\s*(?:<s>|<bos>|<[|｜]begin(?:_of_(?:text|sentence)|▁of▁sentence)[|｜]>))+")
-_LAST_TOKEN = re.compile(r"(?:<[|｜][^<>|｜\s]{1,60}[|｜]>|</s>|<eos>|<pad>|<end_of_turn>)\Z")
+_LAST_TOKEN = re.compile(rf"(?:{'|'.join(END_TOKENS)})\Z")
 # A longer run of end tokens than this is a reply that did not stop by itself.
 _MAX_TRAILING_TOKENS = 8
 _LONGEST_TOKEN = 64
@@ -184,17 +191,21 @@ def _without_trailing_tokens(text: str) -> str:
     return text
 
 
+# Whole lines, as each alternative begins at a line's edge; a reply itself may begin with "Assistant:".
 _PROMPT_HEADER = re.compile(
-    r"^[\s>#*_]{0,20}\[\s?¦?(?:Math\s{1,3}Problem|AI\s{1,3}Solution|Reference\s{1,3}Answer)\s?\][\s*_:]{0,20}?$",
-    re.IGNORECASE | re.MULTILINE,
+    r"""
+    ^[\s>\#*_]{0,20}
+    (?:
+        \[\s?¦?(?:Math\s{1,3}Problem|AI\s{1,3}Solution|Reference\s{1,3}Answer)\s?\][\s*_:]{0,20}?$
+      | The\ following\ is\ a\ math\ problem\ and\ an\ AI\ solution\b
+      | (?:Human|User|(?<!\A)Assistant)[ \t*_]{0,5}:
+      | (?:user|(?<!\A)assistant)[ \t\r]{0,5}$
+    )
+    """,
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 
 # -- boxes --
-
-# Alternatives that start differently and never overlap, so that matching cannot backtrack.
-_CLOSERS = re.compile(r"(?:[\s$*_.。．｡]|\\[)\]]|```|</answer>)*\Z", re.IGNORECASE)
-_CLOSING_QUOTE = re.compile(r"""[\s$*_.]*(?!```)["'`”’»」』]""")
-_SPARE_BRACES = re.compile(r"\}*")
 
 
 def _verdict_of_boxes(text: str) -> Verdict:
@@ -204,52 +215,12 @@ def _verdict_of_boxes(text: str) -> Verdict:
     last = boxes[-1]
     if last.value is None or box_open_at(text, boxes[0].start, last.start):
         return Verdict(None, Reason.OFF_VOCABULARY)
-    if _CLOSING_QUOTE.match(text, last.end):
+    if closes_a_quotation(text, last):
         return Verdict(None, Reason.QUOTED)
-    if not _CLOSERS.match(text, _after_spare_braces(text, last)):
+    if not ends_with(text, last):
         return Verdict(None, Reason.NOT_LAST)
     if denied(text, last.start) or Quotations(text).quoted_at(last.start) or in_quoting_fence(text, last.start):
         return Verdict(None, Reason.QUOTED)
-    if _contradicted(text, boxes) and not _set_apart(text, boxes):
+    if contradicted(text, boxes) and not set_apart(text, boxes):
         return Verdict(None, Reason.CONFLICT)
     return Verdict(last.value, Reason.OK)
-
-
-def _after_spare_braces(text: str, box: Box) -> int:
-    """Behind closing braces too many, unless they could close something that the box stands in."""
-    if not text.startswith("}", box.end) or brace_open_at(text, box.start):
-        return box.end
-    braces = _SPARE_BRACES.match(text, box.end)
-    return braces.end() if braces else box.end
-
-
-# Nobody quotes that often: such a reply is not looked through box by box.
-_MANY = 200
-
-
-def _contradicted(text: str, boxes: list[Box]) -> bool:
-    """Whether an earlier box says the opposite of the last. A quotation does not, unless labelled as a verdict."""
-    quotations = Quotations(text)
-    *earlier, last = boxes
-    opposite = [box for box in earlier if box.value is (not last.value)]
-    return len(opposite) > _MANY or any(not quotations.quoted_at(box.start) or _labelled(text, box) for box in opposite)
-
-
-def _labelled(text: str, box: Box) -> bool:
-    label = _before_on_line(text, box).rstrip("\"'`“‘«「『 ")
-    return bool(label.strip(" *_#-")) and is_label(label)
-
-
-_CHOICE = re.compile(r"[\s*_$]*(?:or|and|vs|或|或者)[\s*_$:]*", re.IGNORECASE)
-
-
-def _set_apart(text: str, boxes: list[Box]) -> bool:
-    """Whether the last box stands alone or labelled on its own line, and is not one of a list of options."""
-    last = boxes[-1]
-    label = _before_on_line(text, last)
-    one_of_several = is_bullet(label) or _CHOICE.fullmatch(text[boxes[-2].end : last.start]) is not None
-    return is_label(label) and not one_of_several and not introduced_as_foreign(text, last.start)
-
-
-def _before_on_line(text: str, box: Box) -> str:
-    return text[text.rfind("\n", 0, box.start) + 1 : box.start]

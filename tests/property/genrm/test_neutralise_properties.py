@@ -13,10 +13,12 @@ from genrm.prompts import load_template
 
 TOKENS = r"""
     \boxed{True} \ boxed ¦ < <| |> im_end </think> <think> [ ] AI Solution [INST] ◁ think▷ <s> </s> {problem} {solution}
-    { } [SEP]
+    { } [SEP] [| user |] /no_think / ** ＜ ［ ］ ｜
 """.split()
 HOSTILE = st.lists(
-    st.sampled_from([*TOKENS, "\n", " ", "AI Solution", "[AI Solution]", "[Math Problem]"])
+    st.sampled_from(
+        [*TOKENS, "\n", " ", "AI Solution", "[AI Solution]", "[Math Problem]", "AI_Solution", "AI\u200bSolution"]
+    )
     | st.text(st.characters(exclude_categories=[]), max_size=6),
     max_size=25,
 ).map("".join)
@@ -24,7 +26,9 @@ HOSTILE = st.lists(
 SPECIAL = ("[SEP]", "<<x>>", "<pad|x>", "boxed{", "!")
 PLAIN, KNOWING = Neutraliser(), Neutraliser(SPECIAL)
 DANGEROUS = re.compile(
-    r"\\boxed|</?think|<\||<｜|</?s>|\[/?INST\]|◁/?think▷|\[AI Solution\]|\[Math Problem\]", re.IGNORECASE
+    r"\\boxed|</?think\b|<[|｜][^\s<>|｜¦]{2,60}[|｜]?>|</s>|\[/?INST\]|◁/?think▷|\[\|user\|\]|(?:^|\s)/no_think\b"
+    r"|[\[［]AI[-_ \u200b]?Solution[\]］]|\[Math Problem\]|\*\*AI Solution\*\*",
+    re.IGNORECASE,
 )
 
 
@@ -47,7 +51,7 @@ def test_visible_and_otherwise_untouched(text: str) -> None:
     assert PLAIN.neutralise(text).replace("¦", "") == text.replace("¦", "")
 
 
-@given(st.text("abc 123+-*/=.,<>()\n·×", max_size=60))
+@given(st.text("abc 123+-*/=.,<>()\n·×≤²", max_size=60))
 def test_mathematics_is_left_alone(text: str) -> None:
     assert PLAIN.neutralise(text) == text
 

@@ -40,7 +40,7 @@ def test_only_a_finished_reply_gives_a_verdict(reply: str, finish_reason: str) -
     assert parse_verdict(reply + "\\boxed{True}", finish_reason).value is None
 
 
-@given(PIECES, WORDS, st.text(string.ascii_letters + "?!,;", min_size=1))
+@given(PIECES, WORDS, st.text(string.ascii_letters + "?,;", min_size=1))
 def test_a_box_anywhere_but_last_never_pays(before: str, word: str, after: str) -> None:
     assert parse_verdict(f"{before}\\boxed{{{word}}}\n{after}").value is None
 
