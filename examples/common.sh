@@ -102,7 +102,7 @@ serve() {
     if [ -n "${DRY_RUN:-}" ]; then
         echo "$(run "$@")&"
         echo "trap 'kill \$! 2>/dev/null || true; wait \$! || true' EXIT"
-        printf 'until %q -c %q %q 2>/dev/null; do kill -0 $! || exit 1; sleep 2; done\n' "$PYTHON" "$ANSWERS" "$url"
+        printf "until %q -c '%s' %q 2>/dev/null; do kill -0 \$! || exit 1; sleep 2; done\n" "$PYTHON" "$ANSWERS" "$url"
         return
     fi
     # It would be taken for ours, and put to sleep.
