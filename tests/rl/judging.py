@@ -60,7 +60,7 @@ def scenario(no_verdicts: float = 0.0) -> dict[str, Any]:
     fault = {"when": {"share": no_verdicts}, "fault": {"finish_reason": {"reason": "length", "keep": 0.3}}}
     return {
         "oracle": [{"pairs": right}, {"default": False}],
-        "critique": {"min_words": 3, "max_words": 6},
+        "critique": {"min_words": 3, "max_words": 8},
         "faults": [fault] if no_verdicts else [],
     }
 
