@@ -43,7 +43,7 @@ VLLM = Kind(
     about="vLLM on a GPU",
     backend="vllm",
     program=_on_gpu,
-    missing=needs.first(needs.engine("vllm", "pip install vllm"), _real_model),
+    missing=needs.first(needs.engine("vllm", "pip install vllm==0.32.0"), needs.torch_for_gpu, _real_model),
     is_ready=serves_a_model,
     gpu=True,
     image=("vllm/vllm-openai", "v0.32.0"),
