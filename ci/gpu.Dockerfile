@@ -1,6 +1,7 @@
 # The runner of the tests on a GPU, in vLLM's own image: docker build -f ci/gpu.Dockerfile -t genrm-gpu .
-# docker run --gpus all -v ~/.cache/huggingface:/root/.cache/huggingface genrm-gpu
+# docker run --gpus all -v genrm-huggingface:/root/.cache/huggingface genrm-gpu
 # Arguments are nox's: docker run ... genrm-gpu -s gpu_e2e -- -k sleep
+# Each run installs a trainer (gigabytes), unless: docker run ... genrm-gpu -s gpu_e2e -- --no-grpo
 ARG BASE=vllm/vllm-openai:v0.32.0
 FROM ${BASE}
 WORKDIR /src

@@ -27,10 +27,12 @@ class MemoryProbe(Protocol):
 
 
 class NvmlProbe:
-    """Asks NVIDIA's driver.
+    """Asks NVIDIA's driver about all GPUs, whatever CUDA_VISIBLE_DEVICES says: that is about this process, which may be
+    on others than the judge or, as Ray's workers that compute nothing, on none.
 
     Raises:
         ImportError: nvidia-ml-py is not installed (the extra `gpu`).
+        LookupError: there is no GPU.
         Exception: NVML's own, where there is no driver.
     """
 
@@ -40,6 +42,8 @@ class NvmlProbe:
         self._nvml = pynvml
         pynvml.nvmlInit()
         self._devices = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        if not self._devices:
+            raise LookupError("NVIDIA's driver is here, and shows no GPU")
 
     def used(self) -> float:
         """As `MemoryProbe.used`."""

@@ -33,8 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--trainer-python",
         default=os.environ.get("TRAINER_PYTHON"),
         metavar="PATH",
-        help="the Python that verl is installed for ($TRAINER_PYTHON, else on a GPU the judge's, else this one)",
+        help="the Python that verl is installed for ($TRAINER_PYTHON, else this one; nox makes one for a GPU)",
     )
+    group.addoption("--no-grpo", action="store_true", help="without the GRPO run, and what it would install")
     group.addoption("--policy", default=POLICY, metavar="NAME", help=f"what is trained on a GPU ({POLICY})")
 
 

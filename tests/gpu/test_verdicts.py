@@ -33,7 +33,13 @@ def test_right_and_wrong_solutions_are_told_apart(judge: Judge, settings: dict[s
 
 
 def test_a_verdict_does_not_depend_on_who_is_asked_beside(judge: Judge, settings: dict[str, Any]) -> None:
-    if not judge.is_tiny and not judge.kind.name.startswith("mock"):
-        pytest.skip(f"{judge.kind.name} may batch requests as it likes, and a close call of a real model may flip then")
+    if judge.kind.name == "sglang":
+        pytest.skip("sglang computes in the model's own type, and a close call may flip; vllm computes in float32")
     asked = cases.for_judge(judge)
-    assert [judged([case], settings)[0] for case in asked[:6]] == judged(asked, settings)[:6]
+    alone = [judged([case], settings)[0] for case in asked[:6]]
+    beside = judged(asked, settings)[:6]
+    flipped = [case.name for case, one, other in zip(asked[:6], alone, beside, strict=True) if one != other]
+    # Of a real model's calls one may be as close as that.
+    assert len(flipped) <= (0 if cases.required(judge) == 1.0 else 1), (
+        f"{flipped}: {alone} alone, {beside} beside others"
+    )

@@ -25,7 +25,9 @@ examples:
   nox -s gpu_e2e -- --server hf                         # a tiny judge that is trained here
   JUDGE_PYTHON=/opt/vllm/bin/python nox -s gpu_e2e      # a vLLM that is there already
   nox -s gpu_e2e -- --skip-if-missing                   # exit code 0 where there is no GPU
-  nox -s gpu_e2e -- --server mock --grpo                # with the GRPO run; installs verl
+  nox -s gpu_e2e -- --no-grpo                           # without the GRPO run, for which a GPU's server gets a trainer
+  nox -s gpu_e2e -- --server mock --grpo                # with the GRPO run; installs verl for CPU
+  TRAINER_PYTHON=/opt/verl/bin/python nox -s gpu_e2e    # a verl that is there already
   nox -s gpu_e2e -- --policy Qwen/Qwen2.5-0.5B-Instruct # what that trains on a GPU
   python -m judges --server mock                        # the judge alone, by hand, until Ctrl-C
 """

@@ -8,29 +8,19 @@ from __future__ import annotations
 
 import threading
 import uuid
-from contextlib import closing, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from judges import docker_engine, surroundings
 from judges.host import LeftBehindError, StartError
 from judges.programs.program import Program
 
 STOP_SECONDS = 60
+VOLUME = "genrm-huggingface"
+"""Docker's, for what containers download: they are root, and what they left in the caller's folder would be root's."""
 _CACHE = "/root/.cache/huggingface"
-
-
-def missing() -> str | None:
-    """Why there is no Docker here; None where there is."""
-    try:
-        import docker
-    except ImportError:
-        return "--docker needs the Docker SDK: pip install docker"
-    try:
-        with closing(docker.from_env()) as client:
-            client.ping()
-    except Exception as error:  # docker's, requests', urllib3's: whichever is nearest to the socket
-        return f"--docker needs a Docker engine that answers ({error}): start one, or set DOCKER_HOST"
-    return None
 
 
 class ContainerHost:
@@ -38,57 +28,72 @@ class ContainerHost:
 
     Args:
         program: the server.
-        image: with its tag.
+        image: with its tag; it must be here.
         log: the file for what it writes.
-        gpu: whether it is given the GPUs of this machine.
+        gpus: the UUIDs of those that it is given.
     """
 
-    def __init__(self, program: Program, image: str, log: Path, gpu: bool) -> None:
+    def __init__(self, program: Program, image: str, log: Path, gpus: Sequence[str]) -> None:
         import docker
 
         self._docker = docker
-        self._client = docker.from_env()
+        self._client = docker_engine.client()
         self._program = program
         self._image = image
         self._log = log
-        self._gpu = gpu
+        self._gpus = gpus
         self._name = f"genrm-judge-{uuid.uuid4().hex[:12]}"
         self._container: Any = None
         self._follower: threading.Thread | None = None
 
     def start(self) -> None:
-        """As `Host.start`. Pulls the image where it is not here."""
+        """As `Host.start`."""
         self._log.write_bytes(b"")
         try:
-            self._container = self._client.containers.run(
+            self._container = self._client.containers.create(
                 self._image,
                 # Whatever the image runs by itself is another version's way to start it.
                 entrypoint="python3",
                 command=list(self._program.command[1:]),
                 name=self._name,
-                environment={**self._program.environment, "HF_HOME": _CACHE},
+                environment=self._environment(),
                 volumes=self._volumes(),
                 network_mode="host",
                 ipc_mode="host",
                 device_requests=self._devices(),
-                detach=True,
             )
-        except self._docker.errors.DockerException as error:
-            self._remove()  # it may have been created, and not started
-            raise StartError(f"the image {self._image} cannot be run: {error}") from None
+            self._container.start()
+        except docker_engine.failures() as error:
+            raise StartError(f"the image {self._image} cannot be run: {error}{self._let_go()}") from None
+        except BaseException:  # Ctrl-C, too: what has been made must not run on
+            self._let_go()
+            raise
         self._follower = threading.Thread(target=self._follow, name="container log", daemon=True)
         self._follower.start()
 
+    def _let_go(self) -> str:
+        """Remove what may have been made, and started; in words, where that cannot be done."""
+        try:
+            self._remove()
+        except docker_engine.failures():
+            return f"; it may be there, and run: {self.how_to_stop}"
+        return ""
+
+    def _environment(self) -> dict[str, str]:
+        return {**surroundings.proxies(), **surroundings.hub(), **self._program.environment, "HF_HOME": _CACHE}
+
     def _volumes(self) -> dict[str, dict[str, str]]:
         volumes = {str(folder): {"bind": str(folder), "mode": "ro"} for folder in self._program.reads}
-        if self._gpu:  # an engine, which may have to download its model
-            cache = Path.home() / ".cache" / "huggingface"
-            cache.mkdir(parents=True, exist_ok=True)
-            volumes[str(cache)] = {"bind": _CACHE, "mode": "rw"}
+        if self._gpus and surroundings.is_offline():
+            volumes[str(surroundings.hub_cache())] = {"bind": _CACHE, "mode": "ro"}
+        elif self._gpus:  # an engine, which may have to download its model
+            volumes[VOLUME] = {"bind": _CACHE, "mode": "rw"}
         return volumes
 
     def _devices(self) -> list[Any]:
-        return [self._docker.types.DeviceRequest(count=-1, capabilities=[["gpu"]])] if self._gpu else []
+        if not self._gpus:
+            return []
+        return [self._docker.types.DeviceRequest(device_ids=list(self._gpus), capabilities=[["gpu"]])]
 
     def _follow(self) -> None:
         with suppress(Exception), self._log.open("ab", buffering=0) as log:  # ends with the container, however it ends
@@ -101,6 +106,8 @@ class ContainerHost:
             self._container.reload()
         except self._docker.errors.NotFound:
             return "was removed by somebody"
+        except docker_engine.failures() as error:
+            return f"cannot be looked at, as the Docker engine does not answer ({error})"
         if self._container.status not in ("exited", "dead"):
             return None
         if self._follower:
@@ -114,13 +121,17 @@ class ContainerHost:
 
     def stop(self) -> str:
         """As `Host.stop`."""
-        with suppress(self._docker.errors.NotFound):
-            self._container.stop(timeout=STOP_SECONDS)
-        if self._follower:
-            self._follower.join(10)
-        self._remove()
-        if self._client.containers.list(all=True, filters={"name": self._name}):
-            raise LeftBehindError(f"the container {self._name} is still there: docker rm --force {self._name}")
+        try:
+            with suppress(self._docker.errors.NotFound):
+                self._container.stop(timeout=STOP_SECONDS)
+            if self._follower:
+                self._follower.join(10)
+            self._remove()
+            left = self._client.containers.list(all=True, filters={"name": self._name})
+        except docker_engine.failures() as error:
+            raise LeftBehindError(f"the container may still be there ({error}): {self.how_to_stop}") from None
+        if left:
+            raise LeftBehindError(f"the container {self._name} is still there: {self.how_to_stop}")
         self._client.close()
         return "ended; its container is gone"
 

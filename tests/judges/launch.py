@@ -11,14 +11,15 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from genrm.offload.memory import NvmlProbe
-from judges import containers
+from judges import docker_engine, images
+from judges.containers import ContainerHost
+from judges.gpus import Gpus
 from judges.host import Host, LeftBehindError, StartError
 from judges.log_view import LogView, last_lines
 from judges.options import SERVED_NAME, Options
 from judges.ports import free_port
 from judges.processes import ProcessHost
-from judges.programs import KINDS, Kind, needs, tiny_judge
+from judges.programs import KINDS, Kind, Program, needs, tiny_judge
 
 MEMORY_SLACK_GIB = 0.25
 """So much more GPU memory may be in use after a judge than before it: others have contexts that grow."""
@@ -35,8 +36,10 @@ class Judge:
     url: str
     log: Path
     host: Host = field(repr=False)
+    gpus: Gpus | None = None
+    """Those that it is on."""
     memory_before: float = 0.0
-    """GiB that were in use on the GPUs before it was started."""
+    """GiB that were in use on them before it was started."""
     model_name: str = SERVED_NAME
 
     @property
@@ -58,7 +61,8 @@ class Judge:
 
 def gpu_lacks(options: Options) -> str | None:
     """Why there is no GPU for that judge; None where there is, or where it needs none."""
-    return needs.gpu(options) if KINDS[options.server].gpu else None
+    kind = KINDS[options.server]
+    return needs.gpu(options, kind.gpus(options)) if kind.gpu else None
 
 
 def lacks(options: Options) -> str | None:
@@ -69,7 +73,7 @@ def lacks(options: Options) -> str | None:
     if options.docker:
         if kind.image is None and options.image is None:
             return f"--docker: there is no image of {kind.name} (--image names one)"
-        return containers.missing()
+        return docker_engine.missing()
     return kind.missing(options)
 
 
@@ -87,8 +91,7 @@ def launched(options: Options, console: Console | None = None) -> Iterator[Judge
     """
     console = console or Console(stderr=True)
     kind = KINDS[options.server]
-    before = NvmlProbe().used() if kind.gpu else 0.0
-    judge = _start(kind, options, before)
+    judge = _start(kind, options, console)
     kept = False
     try:
         _wait_until_ready(judge, console)
@@ -100,23 +103,36 @@ def launched(options: Options, console: Console | None = None) -> Iterator[Judge
             _say(console, f"{kind.name} goes on at {judge.url}; to end it: {judge.host.how_to_stop}")
         else:
             _say(console, f"{kind.name} {judge.host.stop()}")
-    if kind.gpu and not kept:
-        _say(console, _memory_is_back(before))
+    if judge.gpus and not kept:
+        _say(console, _memory_is_back(judge.gpus, judge.memory_before))
 
 
-def _start(kind: Kind, options: Options, memory_before: float) -> Judge:
+def _start(kind: Kind, options: Options, console: Console) -> Judge:
+    if options.docker:
+        images.have(_image(options), console)
     wanted = replace(options, model=tiny_judge.path(options)) if kind.trained_here else options
     port = free_port()
     options.work.mkdir(parents=True, exist_ok=True)
     log = options.work / f"{kind.name}-{port}.log"
-    program = kind.program(wanted, port)
-    host: Host = ProcessHost(program, log)
-    if options.docker:
-        image, tag = kind.image or ("", "latest")
-        name = f"{options.image or image}:{options.tag or tag}"
-        host = containers.ContainerHost(program, name, log, kind.gpu)
+    gpus = Gpus(kind.gpus(options)) if kind.gpu else None
+    host = host_of(options, kind.program(wanted, port), log, gpus)
+    before = gpus.used() if gpus else 0.0
     host.start()
-    return Judge(kind, options, f"http://127.0.0.1:{port}", log, host, memory_before)
+    return Judge(kind, options, f"http://127.0.0.1:{port}", log, host, gpus, before)
+
+
+def host_of(options: Options, program: Program, log: Path, gpus: Gpus | None) -> Host:
+    """What runs a program for that judge: a process, or a container of its image, on those GPUs alone."""
+    if options.docker:
+        return ContainerHost(program, _image(options), log, gpus.uuids if gpus else [])
+    if gpus:
+        program = replace(program, environment={**program.environment, **gpus.environment})
+    return ProcessHost(program, log)
+
+
+def _image(options: Options) -> str:
+    image, tag = KINDS[options.server].image or ("", "latest")
+    return f"{options.image or image}:{options.tag or tag}"
 
 
 def _wait_until_ready(judge: Judge, console: Console) -> None:
@@ -144,10 +160,9 @@ def _is_ready(judge: Judge, http: httpx.Client) -> bool:
         return False
 
 
-def _memory_is_back(before: float) -> str:
-    probe = NvmlProbe()
+def _memory_is_back(gpus: Gpus, before: float) -> str:
     deadline = time.monotonic() + MEMORY_SECONDS
-    while (after := probe.used()) > before + MEMORY_SLACK_GIB:
+    while (after := gpus.used()) > before + MEMORY_SLACK_GIB:
         if time.monotonic() > deadline:
             raise LeftBehindError(f"{after:.2f} GiB of GPU memory are in use, and were {before:.2f} before the judge")
         time.sleep(0.5)

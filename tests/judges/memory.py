@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+import socket
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol, TextIO
 
 import httpx
 
-from genrm.offload.memory import NvmlProbe
-from judges.host import StartError
-from judges.launch import Judge
+from judges.gpus import Gpus
+from judges.host import Host, StartError
+from judges.launch import Judge, host_of
+from judges.log_view import last_lines
+from judges.options import Options
+from judges.programs import Program
 
 MARGIN_GIB = 1.0
 """What a trainer leaves free beside a sleeping judge. A judge that is awake needs more than that."""
-_HOG = Path(__file__).with_name("memory_hog.py")
+PATIENCE = 300.0
+"""Seconds until the trainer's process is there (it loads torch), and has answered."""
+_LAST_WORDS_SECONDS = 5.0
+_LOOK_SECONDS = 0.2
+_TESTS = Path(__file__).parents[1]
 
 
 class Memory(Protocol):
@@ -39,8 +49,8 @@ class Memory(Protocol):
 
 def of(judge: Judge) -> Memory | None:
     """The memory under that judge; None where there is no GPU, not even a simulated one."""
-    if judge.kind.gpu:
-        return GpuMemory(judge.options.python)
+    if judge.gpus:
+        return GpuMemory(judge.options, judge.gpus, judge.log.with_suffix(".trainer.log"))
     if judge.kind.name.startswith("mock"):
         return SimulatedMemory(judge.workers())
     return None
@@ -84,27 +94,30 @@ class SimulatedMemory:
 
 
 class GpuMemory:
-    """The cards of this machine. The trainer is a process that takes memory by torch.
+    """The cards of this machine that a judge is on. The trainer is a process that takes memory by torch, run as the
+    judge is: by its Python, or in a container of its image.
 
     Args:
-        python: one that has torch.
+        options: the judge's.
+        gpus: that it is on.
+        log: the file for what the trainer's process writes.
     """
 
-    def __init__(self, python: str) -> None:
-        self._probe = NvmlProbe()
-        self._python = python
-        self._hog: subprocess.Popen[str] | None = None
+    def __init__(self, options: Options, gpus: Gpus, log: Path) -> None:
+        self._options = options
+        self._gpus = gpus
+        self._log = log
+        self._hog: Host | None = None
+        self._lines: TextIO | None = None
 
     def used(self) -> float:
         """As `Memory.used`."""
-        return self._probe.used()
+        return self._gpus.used()
 
     def measure(self) -> None:
-        """As `Memory.measure`."""
+        """As `Memory.measure`. Raises StartError where no memory can be taken here."""
         if self._hog is None:
-            command = [self._python, str(_HOG), str(MARGIN_GIB)]
-            self._hog = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            self._answer()
+            self._start()
         self._tell("measure")
 
     def take(self) -> bool:
@@ -117,23 +130,50 @@ class GpuMemory:
 
     def close(self) -> None:
         """As `Memory.close`."""
-        if self._hog is not None:
-            self._hog.communicate()
-            self._hog = None
+        hog, self._hog = self._hog, None
+        lines, self._lines = self._lines, None
+        if lines is not None:
+            with suppress(OSError):
+                lines.close()
+        if hog is not None:
+            hog.stop()
+
+    def _start(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            door.settimeout(_LOOK_SECONDS)
+            path = os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")])
+            command = [self._options.python, "-m", "judges.memory_hog", str(MARGIN_GIB), str(door.getsockname()[1])]
+            program = Program(command, {"PYTHONPATH": path}, reads=[_TESTS])
+            hog = host_of(self._options, program, self._log, self._gpus)
+            hog.start()
+            self._hog = hog
+            deadline = time.monotonic() + PATIENCE
+            while self._lines is None:
+                with suppress(TimeoutError):
+                    connection, _ = door.accept()
+                    connection.settimeout(PATIENCE)
+                    with connection:  # the file keeps it open
+                        self._lines = connection.makefile("rw")
+                if self._lines is None and (hog.ended() or time.monotonic() > deadline):
+                    self._fail("does not come")
 
     def _tell(self, what: str) -> bool:
-        assert self._hog is not None, "measure() comes first"
-        assert self._hog.stdin is not None
-        self._hog.stdin.write(f"{what}\n")
-        self._hog.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> bool:
-        assert self._hog is not None
-        assert self._hog.stdout is not None
-        answer = self._hog.stdout.readline().strip()
+        assert self._lines is not None, "measure() comes first"
+        answer = ""
+        with suppress(OSError):  # it has gone, or does not answer
+            self._lines.write(f"{what}\n")
+            self._lines.flush()
+            answer = self._lines.readline().strip()
         if not answer:
-            code = self._hog.wait()
-            self.close()
-            raise StartError(f"the trainer's process ended with code {code}; why is said above")
+            self._fail(f"does not answer to {what!r}")
         return answer == "ok"
+
+    def _fail(self, how: str) -> NoReturn:
+        assert self._hog is not None
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        while (ended := self._hog.ended()) is None and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+        self.close()
+        raise StartError(
+            f"the trainer's process {ended or how}; its log {self._log} ends with\n{last_lines(self._log)}"
+        )

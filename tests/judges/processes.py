@@ -14,6 +14,7 @@ import psutil
 
 from judges.host import LeftBehindError, StartError
 from judges.programs.program import Program
+from judges.surroundings import proxies
 
 STOP_SECONDS = 60.0
 """A server that has been asked to end is given so long."""
@@ -40,8 +41,7 @@ class ProcessHost:
     def start(self) -> None:
         """As `Host.start`."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(self._program.own_variables or ("\0",))}
-        # A proxy of the caller's has no business between processes of this machine.
-        local = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", _MARK: self._mark}
+        local = {**proxies(), _MARK: self._mark}
         with self._log.open("wb") as output:
             try:
                 self._process = subprocess.Popen(

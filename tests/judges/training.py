@@ -23,8 +23,11 @@ from rl import command
 from rl.command import Plan
 from rl.runs import DONE, RunError, watch
 
+PROMPTS, GROUP = 8, 4
+"""Problems a step, and rollouts of each."""
 _ON_GPU = Path(__file__).with_name("verl_gpu.yaml")
 _PROBE = "judges.update_probe"
+_LOSS = "actor_rollout_ref.actor.policy_loss.loss_mode"
 _POLICY = """
 from rich.console import Console
 from tiny.shelf import get_policy
@@ -55,21 +58,19 @@ def train(judge: Judge, settings: Mapping[str, Any], python: str, folder: Path, 
         RunError: verl failed, or hangs; with the end of its log.
     """
     plan = _plan(judge, settings, python, folder, steps, policy)
-    on_gpu = judge.kind.gpu
-    if on_gpu:
+    if judge.gpus:
         _write_problems(folder)
     else:
         command.write_data(plan)
     log, probe = folder / "verl.log", folder / "updates.jsonl"
     asked = {"backend": judge.backend, "servers": judge.workers(), "file": str(probe)}
     whole = command.program(plan)
-    overrides = command.overrides(plan, _ON_GPU if on_gpu else command.ON_CPU)
-    more = ["actor_rollout_ref.actor.policy_loss.loss_mode=watched"]
+    words = words_on_gpu(plan) if judge.gpus else [*command.overrides(plan), f"{_LOSS}=watched"]
     environment = {**whole.environment, "UPDATE_PROBE": json.dumps(asked)}
-    if on_gpu:
-        more.append(f"actor_rollout_ref.rollout.name={judge.backend}")
+    if judge.gpus:
+        environment |= judge.gpus.environment
         del environment["HF_HUB_OFFLINE"]  # the policy may have to be downloaded
-    how = watch(replace(whole, command=[python, *whole.command[1:3], *overrides, *more], environment=environment), log)
+    how = watch(replace(whole, command=[python, *whole.command[1:3], *words], environment=environment), log)
     if how != DONE:
         raise RunError(f"verl {how}; its log {log} ends with\n{last_lines(log, 40)}")
     rollouts = [folder / "rollouts" / f"{step}.jsonl" for step in range(1, steps + 1)]
@@ -78,16 +79,20 @@ def train(judge: Judge, settings: Mapping[str, Any], python: str, folder: Path, 
     return Trained(scores, asleep)
 
 
+def words_on_gpu(plan: Plan) -> list[str]:
+    """verl's command line for a plan, on the GPU that the judge is on."""
+    return command.overrides(plan, _ON_GPU)
+
+
 def _plan(judge: Judge, settings: Mapping[str, Any], python: str, folder: Path, steps: int, policy: str) -> Plan:
-    prompts, group = 8, 4
-    more = {"USE_OFFLOAD": True, "BATCH_SIZE": prompts * group}
+    more = {"USE_OFFLOAD": True, "BATCH_SIZE": PROMPTS * GROUP}
     return Plan(
         folder=folder,
         policy=Path(policy) if judge.kind.gpu else _tiny_policy(python),
         settings={f"GENRM_{name}": str(value) for name, value in {**settings, **more}.items()},
         steps=steps,
-        prompts=prompts,
-        group=group,
+        prompts=PROMPTS,
+        group=GROUP,
         plugins=(_PROBE,) if judge.kind.gpu else (*command.PLUGINS, _PROBE),
     )
 

