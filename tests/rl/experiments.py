@@ -8,7 +8,7 @@ from time import monotonic
 
 from rl import agreement, audit, curves, judging
 from rl.command import PLUGINS, Plan
-from rl.curves import Step
+from rl.curves import Rises, Step
 from rl.judging import RunningJudge
 from rl.lab import CONTROL, Lab
 from rl.plots import Line
@@ -140,9 +140,12 @@ def _compare(lab: Lab, trainer: str) -> list[str]:
         lab.draw(title, lines, f"rl_no_verdicts_{trainer}.png")
     if complaints:
         return complaints
-    for name, by_seed in done.items():
-        lab.say(f"{name}: mean of the rule's scores over all steps and seeds {curves.mean_rule(by_seed):.3f}")
-    return curves.complaints_of_leaving_out(done["no faults"], done["left out"], done["paid as zeros"])
+    rises = {name: Rises.of(by_seed) for name, by_seed in done.items()}
+    for name, one in rises.items():
+        lab.say(
+            f"{name}: the reward rose by {one.paid:+.3f} in the mean of the seeds, the rule's score by {one.rule:+.3f}"
+        )
+    return curves.complaints_of_leaving_out(rises["no faults"], rises["left out"], rises["paid as zeros"])
 
 
 def _asked_again(judge: RunningJudge, steps: Sequence[Step]) -> list[str]:
