@@ -49,7 +49,7 @@ class Plan:
     policy: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
-    steps: int = 28
+    steps: int = 34
     prompts: int = 32
     group: int = 8
     rate: float = 6e-4
