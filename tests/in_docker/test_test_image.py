@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 def test_it_runs_tests(builder: Builder, client: Any) -> None:
     image = builder.build("test.Dockerfile", "--group", "test")
     command = ["tests/unit", "-q", "-n", "2", "-p", "no:cacheprovider"]
-    output = client.containers.run(image.id, command, network_mode="none", remove=True)
-    assert " passed" in output.decode()
+    container = client.containers.run(image.id, command, network_mode="none", detach=True)
+    try:
+        code, said = container.wait()["StatusCode"], container.logs().decode()
+    finally:
+        container.remove(force=True)
+    assert code == 0, said[-4000:]
+    assert " passed" in said
     assert image.attrs["Config"]["User"] == "65532:65532"
