@@ -131,7 +131,7 @@ def _compare(lab: Lab, trainer: str) -> list[str]:
 
                 steps, found = lab.run(folder, plan, judge, examine)
             complaints += found
-            if steps:
+            if len(steps) == plan.steps:  # else it has failed, and is told of above
                 done[name].append(steps)
         lines = [Line(name, curves.mean_of(by_seed)) for name, by_seed in done.items() if by_seed]
         title = (
